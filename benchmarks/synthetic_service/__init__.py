@@ -1,0 +1,1 @@
+"""synthetic_service room of caseness."""

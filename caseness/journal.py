@@ -1,0 +1,121 @@
+"""Append-only receipts outside the database, each one chained to the one before by its hash.
+
+A truncated write-ahead log opens without an error as a shorter database, so what was loaded is also written here:
+one JSON line per event, flushed to disk before the event counts. Lines hold names, counts and hashes, never values.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from caseness.errors import DamagedHomeError, LockedError
+
+GENESIS = "0" * 64
+LONGEST_RECEIPT_BYTES = 1 << 20
+
+
+def _digest(previous: str, body: dict[str, Any]) -> str:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or none of it: temporary name, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+    fsync_folder(path.parent)
+
+
+def append(journal: Path, event: str, **facts: Any) -> str:
+    """Append one receipt and return its hash. Safe against other writers of the same file."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with journal.open("a+b") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        previous = _last_hash(handle)
+        body = {
+            "event": event,
+            "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "previous": previous,
+            **facts,
+        }
+        digest = _digest(previous, body)
+        handle.write(json.dumps({**body, "hash": digest}, sort_keys=True).encode() + b"\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    return digest
+
+
+def _last_hash(handle: BinaryIO) -> str:
+    """Hash of the last receipt, read from the end so that a long journal costs nothing to append to."""
+    size = handle.seek(0, os.SEEK_END)
+    if size == 0:
+        return GENESIS
+    handle.seek(max(0, size - LONGEST_RECEIPT_BYTES))
+    last = handle.read().rstrip(b"\n").rsplit(b"\n", 1)[-1]
+    try:
+        return str(json.loads(last)["hash"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedHomeError(
+            "the last line of the journal is not a receipt",
+            remedy="restore the journal from a backup; the parts and manifests are untouched",
+        ) from error
+
+
+def read(journal: Path) -> Iterator[dict[str, Any]]:
+    """All receipts in order; a line that was changed, removed or moved raises ``DamagedHomeError``."""
+    if not journal.exists():
+        return
+    previous = GENESIS
+    with journal.open("r", encoding="utf-8") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                receipt = json.loads(line)
+                digest = receipt.pop("hash")
+            except (ValueError, KeyError, AttributeError) as error:
+                raise DamagedHomeError(
+                    f"journal line {number} is not a receipt",
+                    remedy="restore the journal from a backup; the parts and manifests are untouched",
+                ) from error
+            if receipt.get("previous") != previous or _digest(previous, receipt) != digest:
+                raise DamagedHomeError(
+                    f"journal line {number} does not follow from the line before it",
+                    remedy="the journal was edited or cut; restore it from a backup",
+                )
+            previous = digest
+            yield {**receipt, "hash": digest}
+
+
+@contextmanager
+def exclusive(lock: Path, *, purpose: str) -> Iterator[None]:
+    """Hold the home's process lock, or raise ``LockedError`` at once."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(
+                f"another caseness process is writing to {lock.parent.name!r}, so {purpose} cannot start",
+                remedy="wait until it has finished, then run the command again",
+            ) from error
+        yield

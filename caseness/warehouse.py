@@ -1,0 +1,142 @@
+"""The one module that opens DuckDB. A change of the engine's version is a change here.
+
+DuckDB allows one writing process or many reading ones, so a build works on a copy and takes its place by rename;
+readers keep the snapshot they opened.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from caseness.errors import NotReadyError
+from caseness.journal import fsync_folder
+from caseness.settings import Settings
+
+RAW_SCHEMA = "raw"
+
+
+def quote_identifier(name: str) -> str:
+    """A name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(text: str) -> str:
+    """A text as a quoted SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def writer(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-write connection within the memory and threads of the settings; checkpointed on success."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings.paths.temporary.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        str(path),
+        config={
+            "memory_limit": f"{settings.memory_limit_megabytes}MB",
+            "threads": settings.threads,
+            "temp_directory": str(settings.paths.temporary),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        yield connection
+        connection.execute("checkpoint")
+    finally:
+        connection.close()
+
+
+@contextmanager
+def reader(
+    path: Path, settings: Settings, *, parts: Path | None = None, missing: str = "there is no build yet"
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection that can reach no file but the database and, when given, the landing parts.
+
+    Raises ``NotReadyError`` when the database does not exist.
+    """
+    if not path.exists():
+        raise NotReadyError(missing, remedy="run `caseness build` first (or `caseness run PATH...`)")
+    connection = duckdb.connect(
+        str(path),
+        read_only=True,
+        config={
+            "memory_limit": f"{settings.memory_limit_megabytes}MB",
+            "threads": settings.threads,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        if parts is not None:
+            connection.execute(f"set allowed_directories = [{quote_literal(str(parts))}]")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+
+
+def create_raw_view(
+    connection: duckdb.DuckDBPyConnection,
+    stream: str,
+    columns: Mapping[str, str],
+    parts: Sequence[Path],
+) -> None:
+    """Make ``raw.<stream>`` the union of its parts, or an empty view of the same columns.
+
+    ``columns`` maps each name to its DuckDB type, load metadata included. A part written under an older contract that
+    lacks a column reads as missing there.
+    """
+    connection.execute(f"create schema if not exists {RAW_SCHEMA}")
+    target = f"{RAW_SCHEMA}.{quote_identifier(stream)}"
+    if not parts:
+        empty = ", ".join(f"cast(null as {kind}) as {quote_identifier(name)}" for name, kind in columns.items())
+        connection.execute(f"create or replace view {target} as select {empty} where false")
+        return
+    files = ", ".join(quote_literal(str(part)) for part in parts)
+    source = f"read_parquet([{files}], union_by_name = true)"
+    present = {row[0] for row in connection.execute(f"describe select * from {source}").fetchall()}
+    chosen = ", ".join(
+        f"cast({quote_identifier(name) if name in present else 'null'} as {kind}) as {quote_identifier(name)}"
+        for name, kind in columns.items()
+    )
+    connection.execute(f"create or replace view {target} as select {chosen} from {source}")
+
+
+def create_result_view(connection: duckdb.DuckDBPyConnection, name: str, file: Path) -> None:
+    """Make ``raw.<name>`` a view over one result table of check or evaluate (Parquet)."""
+    connection.execute(f"create schema if not exists {RAW_SCHEMA}")
+    connection.execute(
+        f"create or replace view {RAW_SCHEMA}.{quote_identifier(name)} as "
+        f"select * from read_parquet({quote_literal(str(file))})"
+    )
+
+
+def working_copy(source: Path, target: Path) -> Path:
+    """Copy a database to ``target`` for the next build; an absent source gives an absent target."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for stale in (target, target.with_name(target.name + ".wal")):
+        stale.unlink(missing_ok=True)
+    if source.exists():
+        shutil.copyfile(source, target)
+    return target
+
+
+def take_place(built: Path, current: Path) -> None:
+    """Rename a finished database over the current one, durably. A leftover write-ahead log refuses the swap."""
+    wal = built.with_name(built.name + ".wal")
+    if wal.exists():
+        raise RuntimeError(f"{built.name} was not checkpointed: {wal.name} is left over")
+    with built.open("rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(built, current)
+    fsync_folder(current.parent)

@@ -1,0 +1,1 @@
+"""dbt_project room of caseness."""

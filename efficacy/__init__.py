@@ -1,0 +1,1 @@
+"""efficacy room of caseness."""

@@ -1,0 +1,1 @@
+"""screening room of caseness."""

@@ -1,0 +1,17 @@
+"""The definitions: one CSV a kind, each row with a version and a source. Read here by Python, as seeds by dbt."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def definitions(name: str) -> tuple[dict[str, str], ...]:
+    """Rows of ``definitions/<name>.csv`` as text, in file order; an empty cell is the empty string.
+
+    Raises ``FileNotFoundError`` when there is no such definition.
+    """
+    text = files(__package__).joinpath(f"{name}.csv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines()))
