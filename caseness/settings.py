@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         description="refuse: a file with fields outside its contract is refused. drop: such fields are never read.",
     )
     programme_start_date: dt.date = Field(
-        default=dt.date(1990, 1, 1),
+        default=dt.date(1900, 1, 1),
         description="Service dates before this day quarantine their row (they may be birth dates).",
     )
     key_file: Path | None = Field(
@@ -116,6 +116,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, the environment over ``caseness.toml``."""
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls._toml_path(init_settings)))
 
     @staticmethod

@@ -1,1 +1,18 @@
-"""ingestion room of caseness."""
+"""The door of the warehouse: contracts, sources, identifier gate, pseudonyms, parts and quarantine."""
+
+from ingestion.contracts import contracts
+from ingestion.door import IngestReport, ingest, person_tokens, raw_streams
+from ingestion.landing import deliveries_table, landed_parts, manifest_entries, quarantine_parts, reconcile
+
+__all__ = [
+    "IngestReport",
+    "contracts",
+    "deliveries_table",
+    "ingest",
+    "landed_parts",
+    "manifest_entries",
+    "person_tokens",
+    "quarantine_parts",
+    "raw_streams",
+    "reconcile",
+]

@@ -1,0 +1,238 @@
+"""From text to the contract's types, whole columns at a time; what does not fit is listed by row, column and rule."""
+
+from __future__ import annotations
+
+import zoneinfo
+from dataclasses import dataclass
+
+import polars as pl
+
+from caseness.settings import Settings
+from ingestion.contracts import Column, Contract
+from ingestion.pseudonyms import Pseudonymiser
+from ingestion.reading import ROW_NUMBER
+
+_POLARS_TYPES: dict[str, pl.DataType] = {
+    "varchar": pl.String(),
+    "integer": pl.Int32(),
+    "double": pl.Float64(),
+    "date": pl.Date(),
+    "timestamp": pl.Datetime("us"),
+    "boolean": pl.Boolean(),
+    "bigint": pl.Int64(),
+}
+_LATEST_POSSIBLE_YEAR = "2100-01-01"
+_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$"
+_OFFSET = r"(Z|[+-]\d{2}:\d{2})$"
+
+
+def polars_type(duckdb_type: str) -> pl.DataType:
+    """The polars type a landed DuckDB type is written as."""
+    return _POLARS_TYPES[duckdb_type]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A typed frame (all rows, in order) and the problems found in it."""
+
+    frame: pl.DataFrame
+    problems: pl.DataFrame  # source_row_number, column_name, rule
+
+
+def empty_problems() -> pl.DataFrame:
+    """No problems, typed."""
+    return pl.DataFrame(schema={ROW_NUMBER: pl.Int64, "column_name": pl.String, "rule": pl.String})
+
+
+def cast(
+    text: pl.DataFrame,
+    contract: Contract,
+    *,
+    settings: Settings,
+    pseudonymiser: Pseudonymiser,
+    namespace: str,
+    time_zone: str | None,
+) -> Cast:
+    """Apply ``contract`` to a text frame (columns by source name plus ``source_row_number``).
+
+    Columns that the text lacks are missing. Values that break a rule become missing and are listed once each.
+    """
+    rows = text.get_column(ROW_NUMBER)
+    landed: dict[str, pl.Series] = {}
+    problems: list[pl.DataFrame] = []
+
+    def complain(mask: pl.Series, column: Column, rule: str) -> None:
+        if mask.any():
+            numbers = rows.filter(mask)
+            problems.append(
+                pl.DataFrame({ROW_NUMBER: numbers}).with_columns(
+                    pl.lit(column.name).alias("column_name"), pl.lit(rule).alias("rule")
+                )
+            )
+
+    for column in contract.columns:
+        values = (
+            text.get_column(column.name)
+            if column.name in text.columns
+            else pl.Series(column.name, [None] * len(text), dtype=pl.String)
+        )
+        if column.is_required:
+            complain(values.is_null(), column, "required")
+        typed, faults, local_date = _typed(
+            values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone
+        )
+        for rule, mask in faults:
+            complain(mask.fill_null(False) & values.is_not_null(), column, rule)
+        if column.kind in ("date", "timestamp") and column.is_service_date:
+            early = (typed.dt.date() if column.kind == "timestamp" else typed) < settings.programme_start_date
+            complain(early.fill_null(False), column, "before_programme_start")
+        if column.landed_name is not None:
+            landed[column.landed_name] = typed.cast(_POLARS_TYPES[column.landed_type]).alias(column.landed_name)
+        if column.local_date_as and local_date is not None:
+            landed[column.local_date_as] = local_date.alias(column.local_date_as)
+    frame = pl.DataFrame([*landed.values(), rows])
+    problems.extend(_row_rules(frame, contract, rows))
+    return Cast(frame, pl.concat(problems) if problems else empty_problems())
+
+
+def _row_rules(frame: pl.DataFrame, contract: Contract, rows: pl.Series) -> list[pl.DataFrame]:
+    """Rules that need two columns of a row."""
+    found = []
+    if contract.stream == "questionnaire_answers":
+        wrong = frame.filter((pl.col("answer_state") == "answered") != pl.col("answer_value").is_not_null())
+        found.append((wrong.get_column(ROW_NUMBER), "answer_value", "answer_consistency"))
+    if contract.stream == "person_links":
+        wrong = frame.filter(pl.col("person_token") == pl.col("linked_person_token"))
+        found.append((wrong.get_column(ROW_NUMBER), "linked_person_code", "link_to_itself"))
+    return [
+        pl.DataFrame({ROW_NUMBER: numbers}).with_columns(pl.lit(name).alias("column_name"), pl.lit(rule).alias("rule"))
+        for numbers, name, rule in found
+        if len(numbers)
+    ]
+
+
+Typed = tuple[pl.Series, list[tuple[str, pl.Series]], pl.Series | None]
+
+
+def _typed(
+    values: pl.Series,
+    column: Column,
+    text: pl.DataFrame,
+    *,
+    pseudonymiser: Pseudonymiser,
+    namespace: str,
+    time_zone: str | None,
+) -> Typed:
+    if column.kind == "token":
+        return _tokens(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace)
+    if column.kind == "timestamp":
+        return _timestamps(values, time_zone)
+    if column.kind == "date":
+        return _dates(values, column)
+    if column.kind in ("integer", "decimal"):
+        return _numbers(values, column)
+    if column.kind == "boolean":
+        known = values.is_in(["true", "false"])
+        return (values == "true").set(~known.fill_null(False), None), [("boolean", ~known)], None
+    if column.kind == "enumeration":
+        known = values.is_in(list(column.values))
+        kept = values.set(~known.fill_null(False), None)
+        return kept, [("unknown_code", ~known)], None
+    if column.kind == "time_zone":
+        known = values.is_in(sorted(zoneinfo.available_timezones()))
+        return values.set(~known.fill_null(False), None), [("time_zone", ~known)], None
+    fits = values.str.contains(f"^(?:{column.pattern})$")
+    return values.set(~fits.fill_null(False), None), [("pattern", ~fits)], None
+
+
+def _numbers(values: pl.Series, column: Column) -> Typed:
+    shape = r"^-?(0|[1-9]\d{0,8})$" if column.kind == "integer" else r"^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
+    fits = values.str.contains(shape)
+    clean = values.set(~fits.fill_null(False), None)
+    typed = clean.cast(pl.Int32) if column.kind == "integer" else clean.cast(pl.Float64)
+    outside = pl.Series([False] * len(values)) if len(values) else pl.Series([], dtype=pl.Boolean)
+    if column.minimum is not None:
+        outside = outside | (typed.cast(pl.Float64) < float(column.minimum)).fill_null(False)
+    if column.maximum is not None:
+        outside = outside | (typed.cast(pl.Float64) > float(column.maximum)).fill_null(False)
+    return typed.set(outside, None) if outside.any() else typed, [(column.kind, ~fits), ("range", outside)], None
+
+
+def _dates(values: pl.Series, column: Column) -> Typed:
+    shaped = values.set(~values.str.contains(r"^\d{4}-\d{2}-\d{2}$").fill_null(False), None)
+    typed = shaped.str.to_date("%Y-%m-%d", strict=False)
+    wrong = typed.is_null()
+    bounds = pl.Series([column.minimum or "1850-01-01", _LATEST_POSSIBLE_YEAR]).str.to_date("%Y-%m-%d")
+    outside = ((typed < bounds[0]) | (typed >= bounds[1])).fill_null(False)
+    return typed.set(outside, None) if outside.any() else typed, [("date", wrong), ("range", outside)], None
+
+
+def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
+    name = values.name
+    work = pl.DataFrame({"text": values}).with_columns(
+        pl.col("text").str.contains(_TIMESTAMP).alias("is_shaped"),
+        pl.col("text").str.extract(_OFFSET, 1).alias("offset"),
+        pl.col("text").str.extract(r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)", 1).alias("clock"),
+    )
+    work = work.with_columns(
+        pl.when(pl.col("clock").str.len_bytes() == len("2000-01-01T00:00"))
+        .then(pl.col("clock") + ":00")
+        .otherwise(pl.col("clock"))
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
+        .alias("local"),
+        pl.when(pl.col("offset") == "Z")
+        .then(0)
+        .otherwise(
+            pl.when(pl.col("offset").str.starts_with("-")).then(-1).otherwise(1)
+            * (
+                pl.col("offset").str.slice(1, 2).cast(pl.Int32, strict=False) * 60
+                + pl.col("offset").str.slice(4, 2).cast(pl.Int32, strict=False)
+            )
+        )
+        .alias("offset_minutes"),
+    )
+    from_zone = (
+        pl.col("local")
+        .dt.replace_time_zone(time_zone, ambiguous="earliest", non_existent="null")
+        .dt.convert_time_zone("UTC")
+        .dt.replace_time_zone(None)
+        if time_zone
+        else pl.lit(None, dtype=pl.Datetime("us"))
+    )
+    work = work.with_columns(
+        pl.when(pl.col("is_shaped") & pl.col("offset").is_not_null() & (pl.col("offset_minutes").abs() <= 14 * 60))
+        .then(pl.col("local") - pl.duration(minutes=pl.col("offset_minutes")))
+        .when(pl.col("is_shaped") & pl.col("offset").is_null())
+        .then(from_zone)
+        .alias("utc")
+    )
+    wrong = work.get_column("utc").is_null()
+    lacks_offset = work.get_column("is_shaped").fill_null(False) & work.get_column("offset").is_null() & wrong
+    outside = (work.get_column("utc").dt.year() >= int(_LATEST_POSSIBLE_YEAR[:4])).fill_null(False)
+    utc = work.get_column("utc").alias(name)
+    local_date = work.get_column("local").dt.date().set(wrong, None)
+    faults = [("timestamp", wrong & ~lacks_offset), ("timestamp_offset", lacks_offset), ("range", outside)]
+    return utc, faults, local_date
+
+
+def _tokens(
+    values: pl.Series, column: Column, text: pl.DataFrame, *, pseudonymiser: Pseudonymiser, namespace: str
+) -> Typed:
+    fits = values.str.contains(r"^[^\x00-\x1f\x7f]{1,128}$") & (values.str.strip_chars() != "")
+    kind = column.token_kind or column.name
+    work = pl.DataFrame({"code": values.set(~fits.fill_null(False), None)})
+    if column.namespace_column:
+        work = work.with_columns(text.get_column(column.namespace_column).alias("namespace"))
+    else:
+        work = work.with_columns(pl.lit(namespace).alias("namespace"))
+    unique = work.drop_nulls().unique()
+    tokens: list[pl.DataFrame] = []
+    for (space,), group in unique.group_by("namespace"):
+        codes = group.get_column("code").to_list()
+        tokens.append(
+            group.with_columns(pl.Series("token", pseudonymiser.tokens(codes, kind=kind, namespace=str(space))))
+        )
+    if not tokens:
+        return pl.Series(values.name, [None] * len(values), dtype=pl.String), [("code_length", ~fits)], None
+    joined = work.join(pl.concat(tokens), on=["code", "namespace"], how="left", maintain_order="left")
+    return joined.get_column("token").alias(values.name), [("code_length", ~fits)], None

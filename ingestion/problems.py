@@ -1,0 +1,63 @@
+"""What can be wrong with input, in words a sender can act on. No message holds a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caseness.errors import CasenessError
+
+REMEDIES = {
+    "required": "fill the column or leave the row out",
+    "integer": "write a whole number without leading zeros, sign or spaces",
+    "decimal": "write a number with a point and no exponent",
+    "date": "write a real date as YYYY-MM-DD",
+    "timestamp": "write YYYY-MM-DDTHH:MM:SS with an offset such as +00:00 or Z",
+    "timestamp_offset": "add the offset to the time, or state time_zone in delivery.yml",
+    "range": "check the unit and the value against the contract's bounds",
+    "unknown_code": "use one of the contract's codes, or ask for the code to be added",
+    "pattern": "write the code in the contract's form",
+    "boolean": "write true or false",
+    "time_zone": "write an IANA time zone such as Europe/London",
+    "code_length": "codes are 1 to 128 characters without control characters",
+    "before_programme_start": "check the date; it lies before the programme began and may be a birth date",
+    "not_contracted": "nothing to do: the record lies outside the contract and was not read",
+    "invalid_record": "send one valid JSON object of the declared shape per record",
+    "answer_consistency": "an answered item has a value, an item in any other state has none",
+    "link_to_itself": "a link joins two different codes",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a file was refused: where and what to do."""
+
+    file: str
+    rule: str
+    message: str
+    remedy: str
+    row: int | None = None
+    column: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """The problem as JSON-ready facts."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+class RefusedFile(CasenessError):
+    """A file that cannot be read as what it says it is; none of it is loaded."""
+
+    exit_code = 3
+
+    def __init__(
+        self, rule: str, message: str, *, remedy: str, row: int | None = None, column: str | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.rule = rule
+        self.row = row
+        self.column = column
+
+    def problem(self, file: str) -> Problem:
+        """The refusal as a row of the report."""
+        return Problem(
+            file=file, rule=self.rule, message=self.message, remedy=self.remedy, row=self.row, column=self.column
+        )

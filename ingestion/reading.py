@@ -1,0 +1,355 @@
+"""Strict reading into text frames. Nothing is sniffed: form, encoding and columns are declared, or the file is refused.
+
+Every reader yields polars frames whose columns are text (an empty field is missing; the words NULL or NA are text) plus
+``source_row_number``, counted from 1 at the first data row. File names are opened as they are, never as patterns.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import orjson
+import polars as pl
+import pyarrow.parquet as pq
+
+from ingestion.problems import RefusedFile
+
+ROW_NUMBER = "source_row_number"
+BLOCK_BYTES = 32 << 20
+LONGEST_FIELD_BYTES = 1 << 20
+_BATCH_ROWS = 500_000
+_JSON_BATCH_ROWS = 100_000
+_FIX_EXPORT = "export the file again as UTF-8 CSV, comma separated, one header line, every line ended"
+
+
+class BoundedReader(io.RawIOBase):
+    """A byte stream that refuses to yield more than ``limit`` bytes, so a small archive cannot fill the machine."""
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        self._stream = stream
+        self._left = limit
+
+    def readable(self) -> bool:
+        """Always true."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer``; refuse the file when the limit is passed or the archive is broken."""
+        try:
+            chunk = self._stream.read(len(buffer))
+        except (OSError, EOFError) as error:
+            raise RefusedFile("archive", "the compressed file is damaged", remedy="send it again") from error
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise RefusedFile("too_large", "the file is larger than allowed", remedy="raise file_size_limit_megabytes")
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+def open_bytes(path: Path, *, limit_bytes: int) -> io.BufferedReader:
+    """The file's bytes, unpacked when its name ends in ``.gz``, bounded."""
+    stream: Any = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115
+    return io.BufferedReader(BoundedReader(stream, limit_bytes), buffer_size=1 << 20)
+
+
+def _check_block(block: bytes, first_row: int) -> None:
+    if b"\0" in block:
+        row = first_row + block.count(b"\n", 0, block.index(b"\0"))
+        raise RefusedFile("nul_byte", "the file holds a NUL byte", remedy=_FIX_EXPORT, row=row)
+    try:
+        block.decode("utf-8")
+    except UnicodeDecodeError as error:
+        row = first_row + block.count(b"\n", 0, error.start)
+        raise RefusedFile("encoding", "the file is not UTF-8", remedy=_FIX_EXPORT, row=row) from error
+
+
+def _unify_line_ends(block: bytes, *, crlf: bool, first_row: int) -> bytes:
+    returns, pairs = block.count(b"\r"), block.count(b"\r\n")
+    if returns != pairs or (pairs and pairs != block.count(b"\n")) or bool(pairs) != crlf:
+        raise RefusedFile("line_ends", "line ends are mixed", remedy=_FIX_EXPORT, row=first_row)
+    return block.replace(b"\r\n", b"\n") if crlf else block
+
+
+def _check_header(header: Sequence[str]) -> None:
+    if len(set(header)) != len(header):
+        twice = sorted({name for name in header if header.count(name) > 1})
+        raise RefusedFile("duplicate_header", f"column {twice[0]!r} stands twice", remedy=_FIX_EXPORT, column=twice[0])
+    if any(not name or name != name.strip() for name in header):
+        raise RefusedFile("header", "a column has no name, or blanks around it", remedy=_FIX_EXPORT)
+
+
+def _lines(stream: io.BufferedReader, *, is_end_needed: bool = True) -> Iterator[tuple[bytes, int]]:
+    """Blocks that end at a line end, each with its first line's number (a header is line 0)."""
+    rest, row = b"", 0
+    while chunk := stream.read(BLOCK_BYTES):
+        head, separator, tail = (rest + chunk).rpartition(b"\n")
+        rest = tail
+        if not separator:
+            if len(rest) > 4 * BLOCK_BYTES:
+                raise RefusedFile("field_too_long", "a line has no end", remedy=_FIX_EXPORT, row=row)
+            continue
+        yield head + b"\n", row
+        row += head.count(b"\n") + 1
+    if rest and not is_end_needed:
+        yield rest + b"\n", row
+    elif rest:
+        raise RefusedFile(
+            "truncated",
+            "the last line has no line end, so the file may be cut off",
+            remedy="send the file again; every line ends with a line end",
+            row=row,
+        )
+
+
+def read_csv(path: Path, *, limit_bytes: int) -> Iterator[pl.DataFrame]:
+    """Frames of an RFC 4180 CSV: comma, UTF-8 (a byte order mark is dropped), one header line.
+
+    Raises ``RefusedFile`` for anything else, with row and rule. A header without rows yields one empty frame.
+    """
+    header: list[str] | None = None
+    crlf = False
+    with open_bytes(path, limit_bytes=limit_bytes) as stream:
+        if stream.peek(4)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise RefusedFile("encoding", "the file is UTF-16, not UTF-8", remedy=_FIX_EXPORT)
+        for block, first in _lines(stream):
+            _check_block(block, first)
+            if header is None:
+                block = block.removeprefix(b"\xef\xbb\xbf")
+                crlf = block.partition(b"\n")[0].endswith(b"\r")
+            block = _unify_line_ends(block, crlf=crlf, first_row=first)
+            if b'"' in block:
+                quoted = _quoted_rest(block, stream, first, header, crlf=crlf)
+                yield from quoted
+                return
+            if header is None:
+                line, _, block = block.partition(b"\n")
+                header = line.decode("utf-8").split(",")
+                _check_header(header)
+                first = 1
+            yield _plain_block(block, header, first)
+    if header is None:
+        raise RefusedFile("empty", "the file is empty", remedy="send a file with at least its header line")
+
+
+def _plain_block(block: bytes, header: list[str], first: int) -> pl.DataFrame:
+    """A block without quotes: delimiters are counted line by line, then split at once."""
+    if not block:
+        return pl.DataFrame(schema={**dict.fromkeys(header, pl.String), ROW_NUMBER: pl.Int64})
+    bytes_ = np.frombuffer(block, dtype=np.uint8)
+    ends = np.flatnonzero(bytes_ == 10)
+    fields = np.diff(np.concatenate(([0], np.searchsorted(np.flatnonzero(bytes_ == 44), ends)))) + 1
+    lengths = np.diff(np.concatenate(([-1], ends))) - 1
+    wrong = np.flatnonzero((fields != len(header)) | (lengths == 0))
+    if wrong.size:
+        row = first + int(wrong[0])
+        raise RefusedFile(
+            "ragged_row",
+            f"the row has {int(fields[wrong[0]]) if lengths[wrong[0]] else 0} fields, the header {len(header)}",
+            remedy=_FIX_EXPORT,
+            row=row,
+        )
+    if lengths.max() > LONGEST_FIELD_BYTES:
+        raise RefusedFile("field_too_long", "a line is longer than 1 MB", remedy=_FIX_EXPORT, row=first)
+    frame = pl.read_csv(
+        block,
+        has_header=False,
+        new_columns=header,
+        infer_schema=False,
+        quote_char=None,
+        empty_string_is_null=True,
+        raise_if_empty=False,
+    )
+    return frame.with_columns(pl.int_range(first, first + len(frame), dtype=pl.Int64).alias(ROW_NUMBER))
+
+
+def _quoted_rest(
+    block: bytes, stream: io.BufferedReader, first: int, header: list[str] | None, *, crlf: bool
+) -> Iterator[pl.DataFrame]:
+    """The rest of a file once a quote has been seen: field by field by RFC 4180, without line breaks in fields."""
+    row = max(first, 1)
+    pending: list[list[str]] = []
+    for part, at in _chain_blocks(block, stream, first, crlf=crlf):
+        for offset, line in enumerate(part.decode("utf-8").split("\n")[:-1]):
+            fields = _quoted_fields(line, at + offset)
+            if header is None:
+                header = fields
+                _check_header(header)
+                continue
+            if len(fields) != len(header) or line == "":
+                raise RefusedFile(
+                    "ragged_row",
+                    f"the row has {len(fields)} fields, the header {len(header)}",
+                    remedy=_FIX_EXPORT,
+                    row=at + offset,
+                )
+            pending.append(fields)
+            if len(pending) >= _BATCH_ROWS:
+                yield _rows_frame(pending, header, row)
+                row += len(pending)
+                pending = []
+    if header is not None:
+        yield _rows_frame(pending, header, row)
+
+
+def _chain_blocks(block: bytes, stream: io.BufferedReader, first: int, *, crlf: bool) -> Iterator[tuple[bytes, int]]:
+    yield block, first
+    base = first + block.count(b"\n")
+    for later, at in _lines(stream):
+        _check_block(later, base + at)
+        yield _unify_line_ends(later, crlf=crlf, first_row=base + at), base + at
+
+
+_RFC4180_LINE = re.compile(r'(?:"(?:[^"]|"")*"|[^",]*)(?:,(?:"(?:[^"]|"")*"|[^",]*))*')
+
+
+def _quoted_fields(line: str, row: int) -> list[str]:
+    if '"' not in line:
+        return line.split(",")
+    if not _RFC4180_LINE.fullmatch(line):
+        raise RefusedFile(
+            "quoting",
+            "a quote is not closed, or stands inside a field, or a field holds a line break",
+            remedy=_FIX_EXPORT,
+            row=row,
+        )
+    return next(csv.reader([line], strict=True))
+
+
+def _rows_frame(rows: list[list[str]], header: list[str], first: int) -> pl.DataFrame:
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+    return frame.with_columns(
+        *(pl.when(pl.col(name) == "").then(None).otherwise(pl.col(name)).alias(name) for name in header),
+        pl.int_range(first, first + len(frame), dtype=pl.Int64).alias(ROW_NUMBER),
+    )
+
+
+def read_ndjson_records(path: Path, *, limit_bytes: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Each line's row number and its JSON object; ``None`` for a line that is not one object.
+
+    Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes and a last line that is cut off (a whole object
+    without a line end is read).
+    """
+    seen, is_last_whole = 0, True
+    with open_bytes(path, limit_bytes=limit_bytes) as stream:
+        for block, first in _lines(stream, is_end_needed=False):
+            _check_block(block, first + 1)
+            for offset, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").split(b"\n")[:-1], start=1):
+                seen += 1
+                try:
+                    record = orjson.loads(line)
+                    is_last_whole = True
+                except orjson.JSONDecodeError:
+                    record = None
+                    is_last_whole = line.rstrip().endswith(b"}")
+                yield first + offset, record if isinstance(record, dict) else None
+    if not seen:
+        raise RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
+    if not is_last_whole:
+        raise RefusedFile("truncated", "the last record is cut off", remedy="send the file again, whole", row=seen)
+
+
+def read_ndjson(path: Path, *, limit_bytes: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+    """Frames of flat JSON objects as text, and the rows that were not such objects."""
+    rows: list[dict[str, str | int | None]] = []
+    broken: list[int] = []
+    for number, record in read_ndjson_records(path, limit_bytes=limit_bytes):
+        flat = _flat(record)
+        if flat is None:
+            broken.append(number)
+        else:
+            flat[ROW_NUMBER] = number
+            rows.append(flat)
+        if len(rows) >= _JSON_BATCH_ROWS:
+            yield _records_frame(rows), broken
+            rows, broken = [], []
+    yield _records_frame(rows), broken
+
+
+def _flat(record: dict[str, Any] | None) -> dict[str, str | int | None] | None:
+    if record is None:
+        return None
+    flat: dict[str, str | int | None] = {}
+    for name, value in record.items():
+        if isinstance(value, bool):
+            flat[name] = "true" if value else "false"
+        elif value is None or value == "":
+            flat[name] = None
+        elif isinstance(value, str | int | float):
+            flat[name] = str(value)
+        else:
+            return None
+    return flat
+
+
+def _records_frame(rows: list[dict[str, str | int | None]]) -> pl.DataFrame:
+    names = list(dict.fromkeys(name for row in rows for name in row if name != ROW_NUMBER))
+    return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), ROW_NUMBER: pl.Int64})
+
+
+def read_parquet(path: Path, *, limit_bytes: int) -> Iterator[pl.DataFrame]:
+    """Frames of a Parquet file with flat columns, as text: dates in ISO form, times in UTC with a Z."""
+    try:
+        with path.open("rb") as handle:
+            file = pq.ParquetFile(handle)
+            if sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)) > limit_bytes:
+                raise RefusedFile(
+                    "too_large", "the file is larger than allowed", remedy="raise file_size_limit_megabytes"
+                )
+            row = 1
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                frame = pl.from_arrow(batch)
+                if not isinstance(frame, pl.DataFrame):
+                    raise RefusedFile("parquet", "the file is not a table", remedy="send a Parquet table")
+                yield _as_text(frame).with_columns(
+                    pl.int_range(row, row + len(frame), dtype=pl.Int64).alias(ROW_NUMBER)
+                )
+                row += len(frame)
+            if row == 1:
+                empty = pl.from_arrow(file.schema_arrow.empty_table())
+                if isinstance(empty, pl.DataFrame):
+                    yield _as_text(empty).with_columns(pl.lit(None, dtype=pl.Int64).alias(ROW_NUMBER))
+    except (OSError, ValueError) as error:
+        raise RefusedFile("parquet", "the file is not readable Parquet", remedy="write the file again") from error
+
+
+def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    expressions = []
+    for name, kind in frame.schema.items():
+        column = pl.col(name)
+        if isinstance(kind, pl.Datetime):
+            utc = column.dt.convert_time_zone("UTC") if kind.time_zone else column
+            expressions.append(utc.dt.strftime("%Y-%m-%dT%H:%M:%S" + ("Z" if kind.time_zone else "")).alias(name))
+        elif kind == pl.Boolean:
+            expressions.append(pl.when(column).then(pl.lit("true")).when(~column).then(pl.lit("false")).alias(name))
+        elif kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum):
+            text = column.cast(pl.String)
+            expressions.append(pl.when(text == "").then(None).otherwise(text).alias(name))
+        elif kind.is_numeric() or kind == pl.Date:
+            expressions.append(column.cast(pl.String).alias(name))
+        else:
+            raise RefusedFile("parquet", f"column {name!r} is nested or binary", remedy="flatten it", column=name)
+    return frame.with_columns(expressions)
+
+
+def count_rows(path: Path, form: str, *, limit_bytes: int) -> int:
+    """How many rows a file that was refused holds, as far as its line ends or its footer tell."""
+    try:
+        if form == "parquet":
+            with path.open("rb") as handle:
+                return int(pq.ParquetFile(handle).metadata.num_rows)
+        with open_bytes(path, limit_bytes=limit_bytes) as stream:
+            lines, last = 0, b"\n"
+            while chunk := stream.read(BLOCK_BYTES):
+                lines += chunk.count(b"\n")
+                last = chunk[-1:]
+        lines += last != b"\n"
+        return max(0, lines - 1) if form == "csv" else lines
+    except (OSError, ValueError, RefusedFile):
+        return 0

@@ -1,0 +1,1 @@
+"""The project's own contract as CSV, NDJSON or Parquet."""

@@ -1,0 +1,1 @@
+"""FHIR R4 as NDJSON, bundles or single resources."""
