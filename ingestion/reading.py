@@ -98,7 +98,7 @@ def _lines(stream: io.BufferedReader, *, is_end_needed: bool = True) -> Iterator
         yield head + b"\n", row
         row += head.count(b"\n") + 1
     if rest and not is_end_needed:
-        yield rest + b"\n", row
+        yield rest, row
     elif rest:
         raise RefusedFile(
             "truncated",
@@ -236,23 +236,23 @@ def read_ndjson_records(path: Path, *, limit_bytes: int) -> Iterator[tuple[int, 
     Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes and a last line that is cut off (a whole object
     without a line end is read).
     """
-    seen, is_last_whole = 0, True
+    seen = 0
     with open_bytes(path, limit_bytes=limit_bytes) as stream:
         for block, first in _lines(stream, is_end_needed=False):
             _check_block(block, first + 1)
-            for offset, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").split(b"\n")[:-1], start=1):
+            for offset, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
                 seen += 1
                 try:
                     record = orjson.loads(line)
-                    is_last_whole = True
-                except orjson.JSONDecodeError:
+                except orjson.JSONDecodeError as error:
+                    if not block.endswith(b"\n") and block.endswith(line):
+                        raise RefusedFile(
+                            "truncated", "the last record is cut off", remedy="send the file again, whole", row=seen
+                        ) from error
                     record = None
-                    is_last_whole = line.rstrip().endswith(b"}")
                 yield first + offset, record if isinstance(record, dict) else None
     if not seen:
         raise RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
-    if not is_last_whole:
-        raise RefusedFile("truncated", "the last record is cut off", remedy="send the file again, whole", row=seen)
 
 
 def read_ndjson(path: Path, *, limit_bytes: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:

@@ -1,1 +1,1 @@
-"""commands room of caseness."""
+"""One module per command: each orchestrates the rooms and can be used without the command line."""

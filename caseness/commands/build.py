@@ -1,0 +1,311 @@
+"""``caseness build``: from landed parts to marts, in a copy that takes the current build's place when it is whole."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+
+import ingestion
+from caseness import __version__, journal, warehouse
+from caseness.dbt_runner import project_folder, run_dbt
+from caseness.errors import NotReadyError, UsageError
+from caseness.settings import Settings
+
+Progress = Callable[[str], None]
+_FINANCIAL_YEAR_START_MONTH = 4
+_PERIOD_COLUMNS = ("period_id", "period_kind", "period_label", "period_start", "period_end")
+_SERVICE_DATES = (
+    ("referrals", "referral_received_date"),
+    ("referrals", "discharge_date"),
+    ("care_contacts", "contact_local_date"),
+    ("questionnaire_answers", "answered_local_date"),
+    ("questionnaire_totals", "answered_local_date"),
+)
+
+
+@dataclass(frozen=True)
+class Period:
+    """A span of days that measures are computed for, both ends included."""
+
+    period_id: str
+    period_kind: str
+    period_label: str
+    period_start: dt.date
+    period_end: dt.date
+
+
+@dataclass
+class BuildReport:
+    """What a build did."""
+
+    build_id: str
+    as_of_date: dt.date
+    is_full_build: bool
+    loads: int
+    periods: int
+    seconds: float
+    rows: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, int] = field(default_factory=dict)
+    slowest: list[tuple[str, float]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready facts."""
+        return {**vars(self), "as_of_date": self.as_of_date.isoformat()}
+
+
+def run_build(
+    *,
+    settings: Settings,
+    measurement_periods: Sequence[str] = (),
+    full_refresh: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Build the warehouse from every landed part. The current build is untouched unless all models and tests pass.
+
+    ``measurement_periods`` are ``START/END`` in ISO dates; they are kept for later builds. Raises ``NotReadyError`` when
+    nothing has been ingested, ``TransformError`` when a model or test fails.
+    """
+    say = progress or (lambda message: None)
+    started = time.monotonic()
+    paths = settings.paths
+    added = [_parse_period(text) for text in measurement_periods]
+    with journal.exclusive(paths.lock, purpose="build"):
+        parts = ingestion.landed_parts(settings)
+        loads = [entry for entry in ingestion.manifest_entries(settings) if entry["load_status"] == "loaded"]
+        if not loads:
+            raise NotReadyError("nothing has been ingested yet", remedy="run `caseness ingest PATH...` first")
+        state = read_build_state(settings)
+        paths.temporary.mkdir(parents=True, exist_ok=True)
+        building = paths.temporary / "building.duckdb"
+        with warehouse.writer(paths.temporary / "scratch.duckdb", settings) as scratch:
+            _create_views(scratch, parts, settings)
+            as_of_date = settings.as_of_date or _newest_day(scratch, loads)
+            periods = _periods(scratch, settings, as_of_date, added)
+        (paths.temporary / "scratch.duckdb").unlink()
+        definitions_hash = _definitions_hash()
+        rules = {
+            "definitions_hash": definitions_hash,
+            "periods": [period.period_id for period in periods],
+            "as_of_date": as_of_date.isoformat(),
+        }
+        is_full = (
+            full_refresh
+            or not paths.current.exists()
+            or state.get("rules", {}).get("definitions_hash") != definitions_hash
+            or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
+        )
+        known = set() if is_full else set(state["load_ids"])
+        if is_full:
+            building.unlink(missing_ok=True)
+        else:
+            warehouse.working_copy(paths.current, building)
+        say("transforming everyone" if is_full else "transforming the people the new deliveries touch")
+        with warehouse.writer(building, settings) as connection:
+            _create_views(connection, parts, settings)
+            _create_periods(connection, periods)
+            _create_touched(connection, parts, known, settings)
+        summary = run_dbt(
+            ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else [])],
+            database=building,
+            settings=settings,
+            variables={"as_of_date": as_of_date.isoformat()},
+        )
+        with warehouse.writer(building, settings) as connection:
+            rows = _mart_rows(connection)
+        build_id = _build_id(rules, loads)
+        warehouse.take_place(building, paths.current)
+        new_state = {
+            "build_id": build_id,
+            "code_version": __version__,
+            "load_ids": sorted(entry["load_id"] for entry in loads),
+            "rules": rules,
+            "deidentification": settings.deidentification.value,
+        }
+        journal.write_atomically(paths.build_state, orjson.dumps(new_state, option=orjson.OPT_INDENT_2))
+        journal.append(paths.journal, "build", build_id=build_id, loads=len(loads), is_full_build=is_full)
+    return BuildReport(
+        build_id=build_id,
+        as_of_date=as_of_date,
+        is_full_build=is_full,
+        loads=len(loads),
+        periods=len(periods),
+        seconds=round(time.monotonic() - started, 2),
+        rows=rows,
+        nodes=summary.nodes,
+        slowest=[(name, round(seconds, 2)) for name, seconds in summary.slowest],
+    )
+
+
+def read_build_state(settings: Settings) -> dict[str, Any]:
+    """What the current build was made from; empty when there is none."""
+    path = settings.paths.build_state
+    if not path.exists() or not settings.paths.current.exists():
+        return {}
+    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return state
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], settings: Settings) -> None:
+    streams = ingestion.raw_streams()
+    for stream, columns in streams.items():
+        if stream not in ("deliveries", "quarantined_rows"):
+            warehouse.create_raw_view(connection, stream, columns, parts.get(stream, []))
+    warehouse.create_raw_view(
+        connection, "quarantined_rows", streams["quarantined_rows"], ingestion.quarantine_parts(settings)
+    )
+    connection.register("deliveries_given", ingestion.deliveries_table(settings))
+    columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in streams["deliveries"].items())
+    connection.execute(f"create or replace table raw.deliveries as select {columns} from deliveries_given")
+    connection.unregister("deliveries_given")
+
+
+def _create_periods(connection: duckdb.DuckDBPyConnection, periods: Sequence[Period]) -> None:
+    connection.execute(
+        "create or replace table raw.measurement_periods ("
+        "period_id varchar, period_kind varchar, period_label varchar, period_start date, period_end date)"
+    )
+    connection.executemany(
+        "insert into raw.measurement_periods values (?, ?, ?, ?, ?)",
+        [[getattr(period, name) for name in _PERIOD_COLUMNS] for period in periods],
+    )
+
+
+def _create_touched(
+    connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], known: set[str], settings: Settings
+) -> None:
+    """People in the parts of loads that the copied build does not know; parts are named by their load."""
+    selects = ["select 'unlinked' as person_token"]
+    for stream, columns in ingestion.raw_streams().items():
+        fresh = [part for part in parts.get(stream, []) if part.stem not in known]
+        if not fresh:
+            continue
+        read = ", ".join(warehouse.quote_literal(str(part)) for part in fresh)
+        for column in ("person_token", "linked_person_token"):
+            if column in columns:
+                selects.append(f"select {column} from read_parquet([{read}])")
+    union = " union all ".join(selects)
+    connection.execute(
+        "create or replace table raw.touched_people as "
+        f"select distinct person_token from ({union}) as people where person_token is not null"
+    )
+
+
+def _newest_day(connection: duckdb.DuckDBPyConnection, loads: Sequence[dict[str, Any]]) -> dt.date:
+    """The newest delivery's period end; where no delivery states one, the newest day of the data up to today's load."""
+    stated = [dt.date.fromisoformat(entry["period_end"]) for entry in loads if entry.get("period_end")]
+    if stated:
+        return max(stated)
+    loaded = max(dt.datetime.fromisoformat(entry["loaded_at"]) for entry in loads).date()
+    days = [
+        connection.execute(f"select max({column}) from raw.{stream} where {column} <= ?", [loaded]).fetchone()
+        for stream, column in _SERVICE_DATES
+    ]
+    found = [row[0] for row in days if row and row[0] is not None]
+    return max(found) if found else loaded
+
+
+def _parse_period(text: str) -> Period:
+    first, separator, last = text.partition("/")
+    try:
+        start, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+    except ValueError:
+        separator = ""
+    if not separator or end < start:
+        raise UsageError(
+            "a measurement period is START/END with ISO dates, START first",
+            remedy="for example --measurement-period 2026-01-01/2026-12-31",
+        )
+    return Period(f"custom_{start}_{end}", "custom", f"{start} to {end}", start, end)
+
+
+def _stored_periods(settings: Settings) -> list[Period]:
+    path = settings.paths.periods
+    if not path.exists():
+        return []
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    return [
+        Period(
+            row["period_id"],
+            row["period_kind"],
+            row["period_label"],
+            dt.date.fromisoformat(row["period_start"]),
+            dt.date.fromisoformat(row["period_end"]),
+        )
+        for row in rows
+    ]
+
+
+def _store_periods(settings: Settings, periods: Sequence[Period]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_PERIOD_COLUMNS)
+    writer.writerows([getattr(period, name) for name in _PERIOD_COLUMNS] for period in periods)
+    journal.write_atomically(settings.paths.periods, text.getvalue().encode())
+
+
+def _periods(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, as_of_date: dt.date, added: Sequence[Period]
+) -> list[Period]:
+    """All days, financial years and quarters from the first referral to ``as_of_date``, and what users added."""
+    stored = {period.period_id: period for period in (*_stored_periods(settings), *added)}
+    if added:
+        _store_periods(settings, list(stored.values()))
+    row = connection.execute(
+        "select min(referral_received_date) from raw.referrals where referral_received_date <= ?", [as_of_date]
+    ).fetchone()
+    first = row[0] if row and row[0] is not None else as_of_date
+    periods = [Period("all", "all", f"{first} to {as_of_date}", first, as_of_date)]
+    year = first.year if first.month >= _FINANCIAL_YEAR_START_MONTH else first.year - 1
+    while (start := dt.date(year, _FINANCIAL_YEAR_START_MONTH, 1)) <= as_of_date:
+        end = dt.date(year + 1, _FINANCIAL_YEAR_START_MONTH, 1) - dt.timedelta(days=1)
+        label = f"{year}-{(year + 1) % 100:02d}" + (" (part)" if start < first or end > as_of_date else "")
+        periods.append(Period(f"fy_{year}", "financial_year", label, start, end))
+        year += 1
+    quarter = dt.date(first.year, 3 * ((first.month - 1) // 3) + 1, 1)
+    while quarter <= as_of_date:
+        following = dt.date(quarter.year + quarter.month // 10, (quarter.month + 2) % 12 + 1, 1)
+        number = (quarter.month - 1) // 3 + 1
+        last = following - dt.timedelta(days=1)
+        label = f"{quarter.year} Q{number}" + (" (part)" if quarter < first or last > as_of_date else "")
+        periods.append(Period(f"q_{quarter.year}_{number}", "quarter", label, quarter, last))
+        quarter = following
+    return [*periods, *sorted(stored.values(), key=lambda period: period.period_id)]
+
+
+def _definitions_hash() -> str:
+    """Hash of everything that decides how a number is made: definitions, contracts and the SQL."""
+    digest = hashlib.sha256()
+    folders = [Path(str(files("screening.definitions"))), Path(str(files("ingestion.contracts"))), project_folder()]
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".csv", ".yml", ".sql") and path.is_file():
+                digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _build_id(rules: dict[str, Any], loads: Sequence[dict[str, Any]]) -> str:
+    body = json.dumps([rules, sorted(entry["load_id"] for entry in loads)], sort_keys=True)
+    return hashlib.sha256(body.encode()).hexdigest()[:16]
+
+
+def _mart_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    tables = connection.execute(
+        "select table_name from information_schema.tables where table_schema = 'marts' order by table_name"
+    ).fetchall()
+    rows = {}
+    for (table,) in tables:
+        row = connection.execute(f"select count(*) from marts.{warehouse.quote_identifier(table)}").fetchone()
+        rows[table] = int(row[0]) if row else 0
+    return rows

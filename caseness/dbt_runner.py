@@ -1,0 +1,125 @@
+"""dbt, run in this process and kept quiet: no usage statistics, target and log in the home folder."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from caseness.errors import CasenessError
+from caseness.settings import Settings
+
+
+class TransformError(CasenessError):
+    """A model or test of the warehouse failed; the current build is untouched."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True)
+class DbtSummary:
+    """How many nodes of each kind ran, and how long the slowest took."""
+
+    nodes: dict[str, int]
+    seconds: float
+    slowest: list[tuple[str, float]]
+
+
+def project_folder() -> Path:
+    """Where the dbt project lies, in a checkout or in an installed wheel."""
+    return Path(str(files("dbt_project")))
+
+
+def run_dbt(
+    arguments: Sequence[str],
+    *,
+    database: Path,
+    settings: Settings,
+    variables: Mapping[str, Any] | None = None,
+    target: str = "warehouse",
+) -> DbtSummary:
+    """Run one dbt command against ``database``.
+
+    Raises ``TransformError`` that names the failing nodes and what their engine said, without values.
+    """
+    paths = settings.paths
+    paths.dbt_target.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "DO_NOT_TRACK": "1",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "CASENESS_DBT_TARGET": target,
+        "CASENESS_DBT_DATABASE": str(database),
+        "CASENESS_DBT_THREADS": str(settings.threads),
+        "CASENESS_DBT_MEMORY": f"{settings.memory_limit_megabytes}MB",
+        "CASENESS_DBT_TEMPORARY": str(paths.temporary),
+    }
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        from dbt.cli.main import dbtRunner
+
+        command = [
+            *arguments,
+            "--project-dir",
+            str(project_folder()),
+            "--profiles-dir",
+            str(project_folder()),
+            "--target-path",
+            str(paths.dbt_target),
+            "--log-path",
+            str(paths.logs),
+            "--log-level",
+            "none",
+            "--log-level-file",
+            "none",
+            "--vars",
+            json.dumps(dict(variables or {})),
+        ]
+        with contextlib.redirect_stdout(io.StringIO()):
+            outcome = dbtRunner().invoke(command)
+    finally:
+        _close_adapter()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+    return _summary(outcome)
+
+
+def _close_adapter() -> None:
+    """Let go of the database: the adapter keeps one connection for the life of the process otherwise."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    DuckDBConnectionManager.close_all_connections()
+
+
+def _summary(outcome: Any) -> DbtSummary:
+    results = list(getattr(outcome.result, "results", None) or [])
+    failed = [result for result in results if str(result.status) in ("error", "fail", "runtime error")]
+    if failed or not outcome.success:
+        if failed:
+            said = "; ".join(f"{result.node.name}: {_first_line(result.message)}" for result in failed[:5])
+        else:
+            said = _first_line(str(outcome.exception or "dbt stopped"))
+        raise TransformError(
+            f"the warehouse could not be built ({len(failed) or 1} failed): {said}",
+            remedy="the current build is untouched; mend what is named and run `caseness build` again",
+        )
+    nodes: dict[str, int] = {}
+    for result in results:
+        kind = str(result.node.resource_type)
+        nodes[kind] = nodes.get(kind, 0) + 1
+    slowest = sorted(((result.node.name, result.execution_time) for result in results), key=lambda item: -item[1])
+    return DbtSummary(nodes, sum(result.execution_time for result in results), slowest[:8])
+
+
+def _first_line(message: str | None) -> str:
+    lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
+    return " ".join(lines[:3])[:400] if lines else "no message"

@@ -1,0 +1,54 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ delete_touched_people() }}"
+) }}
+
+with statements as (
+    select * from {{ ref('stg_outcomes__questionnaire_answers') }}
+),
+
+linked as (
+    select * from {{ ref('int_people_linked') }}
+),
+
+owned as (
+    select
+        statements.*,
+        coalesce(linked.person_id, statements.person_token, 'unlinked') as person_id
+    from statements
+    left join linked on statements.person_token = linked.person_token
+),
+
+touched as (
+    select * from owned
+    {{ where_touched() }}
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (partition by response_id, instrument_code, item_number order by {{ latest_statement_first() }}) as statement_rank
+    from touched
+),
+
+final as (
+    select
+        response_id,
+        instrument_code,
+        item_number,
+        person_id,
+        referral_id,
+        contact_id,
+        answer_state,
+        answer_value,
+        answer_value_kind,
+        answered_at,
+        answered_local_date,
+        response_status
+    from ranked
+    where statement_rank = 1 and response_status <> 'entered_in_error'
+)
+
+select * from final

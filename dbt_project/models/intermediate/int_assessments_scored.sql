@@ -1,0 +1,146 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ delete_touched_people() }}"
+) }}
+
+with responses as (
+    select * from {{ ref('int_responses_current') }}
+    {{ where_touched() }}
+),
+
+items as (
+    select * from {{ ref('int_items_scored') }}
+    {{ where_touched() }}
+),
+
+instruments as (
+    select * from {{ ref('instruments') }}
+),
+
+policies as (
+    select * from {{ ref('completeness_policies') }}
+),
+
+counted as (
+    select
+        response_id,
+        instrument_code,
+        {{ count_where('is_answered') }} as items_answered,
+        {{ count_where('is_invalid') }} as items_invalid,
+        {{ count_where("answer_state = 'refused'") }} as items_refused,
+        {{ count_where("answer_state = 'not_applicable'") }} as items_not_applicable,
+        sum(case when is_answered then scored_value else 0 end) as answered_sum,
+        max(risk_item_status) as risk_item_status
+    from items
+    group by response_id, instrument_code
+),
+
+needed as (
+    select
+        instruments.instrument_code,
+        max(case when policies.policy_code = 'complete_case' then policies.minimum_items_answered end) as complete_items,
+        max(case when policies.method = 'prorate' then policies.minimum_items_answered end) as prorate_items,
+        max(
+            case when policies.policy_code = instruments.nhs_measure_policy then policies.minimum_items_answered end
+        ) as measure_items
+    from instruments
+    inner join policies on instruments.instrument_code = policies.instrument_code
+    group by instruments.instrument_code
+),
+
+joined as (
+    select
+        responses.*,
+        instruments.definition_version,
+        instruments.item_count,
+        instruments.total_min,
+        instruments.total_max,
+        needed.complete_items,
+        needed.prorate_items,
+        needed.measure_items,
+        coalesce(counted.items_answered, 0) as items_answered,
+        coalesce(counted.items_invalid, 0) as items_invalid,
+        coalesce(counted.items_refused, 0) as items_refused,
+        coalesce(counted.items_not_applicable, 0) as items_not_applicable,
+        coalesce(counted.answered_sum, 0) as answered_sum,
+        case
+            when counted.risk_item_status is not null then counted.risk_item_status
+            when not responses.has_items and instruments.risk_status_without_item = 'not_asked' then 'not_asked'
+            else instruments.risk_status_without_item
+        end as risk_item_status,
+        coalesce(counted.items_invalid, 0) = 0 and responses.response_status <> 'in_progress' as may_be_scored
+    from responses
+    inner join instruments on responses.instrument_code = instruments.instrument_code
+    inner join needed on responses.instrument_code = needed.instrument_code
+    left join counted
+        on
+            responses.response_id = counted.response_id
+            and responses.instrument_code = counted.instrument_code
+),
+
+totalled as (
+    select
+        *,
+        case when may_be_scored and items_answered >= complete_items then answered_sum end as total_complete_case,
+        case when may_be_scored and items_answered >= measure_items then answered_sum end as total_by_measure_policy,
+        case
+            when may_be_scored and items_answered >= prorate_items
+                then {{ rounded_half_up('answered_sum * item_count', 'items_answered') }}
+        end as total_prorated,
+        case when may_be_scored and items_answered >= prorate_items then answered_sum * item_count end
+            as prorated_numerator,
+        case when may_be_scored and items_answered >= prorate_items then items_answered end as prorated_denominator,
+        submitted_total is null
+        or (submitted_total between total_min and total_max and submitted_total = floor(submitted_total))
+            as is_submitted_total_valid
+    from joined
+),
+
+final as (
+    select
+        response_id,
+        instrument_code,
+        definition_version,
+        person_id,
+        referral_id,
+        contact_id,
+        answered_at,
+        answered_local_date,
+        response_status,
+        item_count as items_expected,
+        items_answered,
+        item_count - items_answered - items_invalid - items_refused - items_not_applicable as items_missing,
+        items_refused,
+        items_not_applicable,
+        items_invalid,
+        case when has_items then answered_sum end as answered_sum,
+        total_complete_case,
+        total_prorated,
+        prorated_numerator,
+        prorated_denominator,
+        submitted_total,
+        case
+            when has_items then total_by_measure_policy
+            when response_status <> 'in_progress' and is_submitted_total_valid then submitted_total
+        end as measure_total,
+        case
+            when has_items and total_by_measure_policy is not null then 'derived'
+            when
+                not has_items
+                and response_status <> 'in_progress'
+                and is_submitted_total_valid
+                and submitted_total is not null
+                then 'submitted'
+            else 'none'
+        end as measure_total_basis,
+        coalesce(total_prorated is not null and items_answered < item_count, false) as is_prorated,
+        items_answered = item_count as is_complete,
+        items_invalid = 0 and is_submitted_total_valid as is_valid,
+        coalesce(total_complete_case <> submitted_total, false) as has_total_mismatch,
+        risk_item_status
+    from totalled
+)
+
+select * from final

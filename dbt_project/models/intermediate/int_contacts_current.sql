@@ -1,0 +1,53 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ delete_touched_people() }}"
+) }}
+
+with statements as (
+    select * from {{ ref('stg_care__care_contacts') }}
+),
+
+linked as (
+    select * from {{ ref('int_people_linked') }}
+),
+
+owned as (
+    select
+        statements.*,
+        coalesce(linked.person_id, statements.person_token) as person_id
+    from statements
+    left join linked on statements.person_token = linked.person_token
+),
+
+touched as (
+    select * from owned
+    {{ where_touched() }}
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (partition by contact_id order by {{ latest_statement_first() }}) as statement_rank
+    from touched
+),
+
+final as (
+    select
+        contact_id,
+        referral_id,
+        person_id,
+        contact_at,
+        contact_local_date,
+        attendance_code,
+        is_planned,
+        appointment_type,
+        modality,
+        duration_minutes,
+        therapist_id
+    from ranked
+    where statement_rank = 1 and coalesce(record_status, 'active') <> 'entered_in_error'
+)
+
+select * from final

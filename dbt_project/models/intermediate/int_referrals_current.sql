@@ -1,0 +1,50 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ delete_touched_people() }}"
+) }}
+
+with statements as (
+    select * from {{ ref('stg_care__referrals') }}
+),
+
+linked as (
+    select * from {{ ref('int_people_linked') }}
+),
+
+owned as (
+    select
+        statements.*,
+        coalesce(linked.person_id, statements.person_token) as person_id
+    from statements
+    left join linked on statements.person_token = linked.person_token
+),
+
+touched as (
+    select * from owned
+    {{ where_touched() }}
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (partition by referral_id order by {{ latest_statement_first() }}) as statement_rank
+    from touched
+),
+
+final as (
+    select
+        referral_id,
+        person_id,
+        service_code,
+        problem_code,
+        referral_source,
+        referral_received_date,
+        discharge_date,
+        discharge_reason
+    from ranked
+    where statement_rank = 1 and coalesce(record_status, 'active') <> 'entered_in_error'
+)
+
+select * from final

@@ -1,0 +1,124 @@
+{{ config(
+    materialized="incremental",
+    incremental_strategy="append",
+    on_schema_change="fail",
+    pre_hook="{{ delete_touched_people() }}"
+) }}
+
+with scored as (
+    select * from {{ ref('int_assessments_scored') }}
+    {{ where_touched() }}
+),
+
+assigned as (
+    select * from {{ ref('int_assessments_assigned') }}
+    {{ where_touched() }}
+),
+
+bands as (
+    select * from {{ ref('severity_bands') }}
+),
+
+thresholds as (
+    select * from {{ ref('thresholds') }}
+),
+
+-- The exact value as a fraction: whole for a complete or submitted total, prorated otherwise.
+valued as (
+    select
+        *,
+        case
+            when total_complete_case is not null then total_complete_case
+            when total_prorated is not null then prorated_numerator
+            else measure_total
+        end as value_numerator,
+        case
+            when total_complete_case is not null then 1
+            when total_prorated is not null then prorated_denominator
+            else 1
+        end as value_denominator
+    from scored
+),
+
+judged as (
+    select
+        valued.response_id,
+        valued.instrument_code,
+        max(
+            case
+                when thresholds.purpose = 'caseness'
+                    then case
+                        when {{ meets('valued.measure_total', 'thresholds.comparator', 'thresholds.threshold_value') }}
+                            then 1
+                        else 0
+                    end
+            end
+        ) as at_caseness,
+        max(
+            case
+                when thresholds.purpose = 'screen' and (valued.total_complete_case is not null or valued.measure_total_basis = 'submitted')
+                    then case
+                        when
+                            {{ meets('coalesce(valued.total_complete_case, valued.measure_total)', 'thresholds.comparator', 'thresholds.threshold_value') }}
+                            then 1
+                        else 0
+                    end
+            end
+        ) as screen_positive
+    from valued
+    inner join thresholds
+        on
+            valued.instrument_code = thresholds.instrument_code
+            and valued.answered_local_date >= thresholds.valid_from
+            and valued.answered_local_date <= coalesce(thresholds.valid_to, valued.answered_local_date)
+    group by valued.response_id, valued.instrument_code
+),
+
+final as (
+    select
+        concat(valued.response_id, '.', valued.instrument_code) as assessment_id,
+        valued.response_id,
+        valued.person_id,
+        assigned.referral_id,
+        assigned.referral_assignment,
+        valued.contact_id,
+        valued.instrument_code,
+        cast(valued.definition_version as integer) as definition_version,
+        valued.answered_at,
+        valued.answered_local_date,
+        valued.response_status,
+        cast(valued.items_expected as integer) as items_expected,
+        cast(valued.items_answered as integer) as items_answered,
+        cast(valued.items_missing as integer) as items_missing,
+        cast(valued.items_refused as integer) as items_refused,
+        cast(valued.items_not_applicable as integer) as items_not_applicable,
+        cast(valued.items_invalid as integer) as items_invalid,
+        cast(valued.answered_sum as integer) as answered_sum,
+        cast(valued.total_complete_case as integer) as total_complete_case,
+        cast(valued.total_prorated as integer) as total_prorated,
+        cast(valued.prorated_numerator as integer) as prorated_numerator,
+        cast(valued.prorated_denominator as integer) as prorated_denominator,
+        cast(valued.submitted_total as double) as submitted_total,
+        cast(valued.measure_total as integer) as measure_total,
+        valued.measure_total_basis,
+        valued.is_prorated,
+        valued.is_complete,
+        valued.is_valid,
+        valued.has_total_mismatch,
+        bands.band as severity_band,
+        case when valued.measure_total is not null then judged.at_caseness = 1 end as is_at_caseness,
+        judged.screen_positive = 1 as is_screen_positive,
+        valued.risk_item_status
+    from valued
+    inner join assigned
+        on valued.response_id = assigned.response_id and valued.instrument_code = assigned.instrument_code
+    left join judged
+        on valued.response_id = judged.response_id and valued.instrument_code = judged.instrument_code
+    left join bands
+        on
+            valued.instrument_code = bands.instrument_code
+            and valued.value_numerator >= bands.lower_bound_inclusive * valued.value_denominator
+            and valued.value_numerator < bands.upper_bound_exclusive * valued.value_denominator
+)
+
+select * from final

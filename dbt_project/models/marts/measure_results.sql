@@ -1,0 +1,63 @@
+with members as (
+    select * from {{ ref('measure_members') }}
+),
+
+measures as (
+    select * from {{ ref('measures') }}
+),
+
+periods as (
+    select * from {{ ref('stg_quality__measurement_periods') }}
+),
+
+counted as (
+    select
+        measure_id,
+        period_id,
+        count(*) as initial_population_count,
+        {{ count_where('is_in_denominator') }} as stated_denominator_count,
+        {{ count_where('is_in_denominator and (is_denominator_exclusion or is_denominator_exception)') }}
+            as denominator_exclusion_count,
+        {{ count_where('is_in_denominator and is_in_numerator') }} as numerator_count
+    from members
+    group by measure_id, period_id
+),
+
+-- Every measure in every period, so that an empty cell is a row and not a gap.
+listed as (
+    select
+        measures.measure_id,
+        periods.period_id,
+        periods.period_start,
+        periods.period_end,
+        coalesce(counted.initial_population_count, 0) as initial_population_count,
+        coalesce(counted.stated_denominator_count, 0) as stated_denominator_count,
+        coalesce(counted.denominator_exclusion_count, 0) as denominator_exclusion_count,
+        coalesce(counted.numerator_count, 0) as numerator_count
+    from measures
+    cross join periods
+    left join counted on measures.measure_id = counted.measure_id and periods.period_id = counted.period_id
+),
+
+final as (
+    select
+        measure_id,
+        period_id,
+        period_start,
+        period_end,
+        cast(initial_population_count as bigint) as initial_population_count,
+        cast(stated_denominator_count - denominator_exclusion_count as bigint) as denominator_count,
+        cast(denominator_exclusion_count as bigint) as denominator_exclusion_count,
+        cast(numerator_count as bigint) as numerator_count,
+        cast(
+            {{ measure_rate_percent('numerator_count', 'stated_denominator_count', 'denominator_exclusion_count') }}
+            as double
+        ) as rate_percent,
+        case
+            when stated_denominator_count - denominator_exclusion_count > 0 then 'computed'
+            else 'no_denominator'
+        end as result_status
+    from listed
+)
+
+select * from final
