@@ -166,8 +166,8 @@ def _create_views(connection: duckdb.DuckDBPyConnection, parts: dict[str, list[P
         connection, "quarantined_rows", streams["quarantined_rows"], ingestion.quarantine_parts(settings)
     )
     connection.register("deliveries_given", ingestion.deliveries_table(settings))
-    columns = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in streams["deliveries"].items())
-    connection.execute(f"create or replace table raw.deliveries as select {columns} from deliveries_given")
+    chosen = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in streams["deliveries"].items())
+    connection.execute(f"create or replace table raw.deliveries as select {chosen} from deliveries_given")
     connection.unregister("deliveries_given")
 
 
@@ -203,7 +203,7 @@ def _create_touched(
 
 
 def _newest_day(connection: duckdb.DuckDBPyConnection, loads: Sequence[dict[str, Any]]) -> dt.date:
-    """The newest delivery's period end; where no delivery states one, the newest day of the data up to today's load."""
+    """The newest delivery's period end; where none states one, the newest day of the data up to the last load."""
     stated = [dt.date.fromisoformat(entry["period_end"]) for entry in loads if entry.get("period_end")]
     if stated:
         return max(stated)
