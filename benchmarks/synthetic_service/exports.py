@@ -371,7 +371,8 @@ def _write_fhir(
 ) -> dict[str, int]:
     """A practice that screens some of the people before they are referred. Free of names, as it should be."""
     _delivery(folder, "health_record", end_date - dt.timedelta(days=365 * 12), end_date)
-    first = referrals.unique("person", keep="first", maintain_order=True)
+    # Someone with two referrals could be screened inside the other one, where the score would count.
+    first = referrals.filter(pl.col("person").is_unique())
     chosen = first.filter(pl.Series("chosen", rng.random(len(first)) < 0.06))
     born = crowd["birth_day"].to_numpy()
     sexes = crowd["sex"].to_list()

@@ -1,7 +1,7 @@
 """The synthetic service: who is referred, how treatment goes, what is written down, and what goes wrong on the way.
 
-The model, in one paragraph. A referral has a latent PHQ-9 and GAD-7 level; treatment moves it every week by the effect of
-its modality (``effects.csv``), less in more deprived areas, more or less by therapist, with a season on top. What a form
+The model, in one paragraph. A referral has a latent PHQ-9 and GAD-7 level; treatment moves it every week by the effect
+of its modality (``effects.csv``), less in more deprived areas, more or less by therapist, with a season on top. What a form
 shows is the latent level with binomial item noise. Drop-out after a session depends on the score that was just
 *observed* and on deprivation (missing at random), so that a likelihood model of all starters can recover the true mean
 while the mean of those still answering can not.
@@ -164,8 +164,8 @@ def _referrals(
     decile = crowd["imd_decile"].to_numpy()[person]
     frailty = crowd["frailty"].to_numpy()[person]
     shared = rng.normal(0, 1, count)
-    phq = 13.9 + 0.22 * (5.5 - decile) + 2.6 * shared + 1.8 * frailty + rng.normal(0, 2.6, count)
-    gad = 12.2 + 0.16 * (5.5 - decile) + 2.4 * shared + 1.2 * frailty + rng.normal(0, 2.3, count)
+    phq = 13.4 + 0.22 * (5.5 - decile) + 2.6 * shared + 1.8 * frailty + rng.normal(0, 2.6, count)
+    gad = 11.6 + 0.16 * (5.5 - decile) + 2.4 * shared + 1.2 * frailty + rng.normal(0, 2.3, count)
     wait = np.round(rng.gamma(1.7, np.array([row["mean_wait_days"] for row in effects])[kind] / 1.7)).astype(np.int64)
     low = np.array([row["sessions_low"] for row in effects])[kind]
     high = np.array([row["sessions_high"] for row in effects])[kind]
@@ -201,7 +201,7 @@ def _levels(
     """Latent level of each instrument after ``week`` weeks of treatment (scalar or one value per referral)."""
     kind = referrals["kind"].to_numpy()
     equity = 1 + 0.05 * (decile - 5.5)
-    dose = 20.0 * (1 - np.exp(-np.asarray(week, dtype=float) / 9.0))
+    dose = 24.0 * (1 - np.exp(-np.asarray(week, dtype=float) / 9.0))
     levels = {}
     for name, column, top in (("PHQ-9", "phq9", 27.0), ("GAD-7", "gad7", 21.0)):
         weekly = np.array([row[f"weekly_change_{column}"] for row in effects])[kind]
@@ -358,11 +358,13 @@ def _true_means(
 def _item_shares(instrument: str, level: np.ndarray) -> np.ndarray:
     weights = _ITEM_WEIGHTS[instrument]
     top = _TOP[instrument] * _ITEMS[instrument]
-    return np.clip(level[:, None] / top * weights[None, :] / weights.mean(), 0.0, 0.98)
+    shares: np.ndarray = np.clip(level[:, None] / top * weights[None, :] / weights.mean(), 0.0, 0.98)
+    return shares
 
 
 def _items(rng: np.random.Generator, instrument: str, level: np.ndarray) -> np.ndarray:
-    return rng.binomial(_TOP[instrument], _item_shares(instrument, level))
+    items: np.ndarray = rng.binomial(_TOP[instrument], _item_shares(instrument, level))
+    return items
 
 
 def _answers(rng: np.random.Generator, responses: pl.DataFrame, referrals: pl.DataFrame) -> pl.DataFrame:

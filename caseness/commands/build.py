@@ -74,8 +74,8 @@ def run_build(
 ) -> BuildReport:
     """Build the warehouse from every landed part. The current build is untouched unless all models and tests pass.
 
-    ``measurement_periods`` are ``START/END`` in ISO dates; they are kept for later builds. Raises ``NotReadyError`` when
-    nothing has been ingested, ``TransformError`` when a model or test fails.
+    ``measurement_periods`` are ``START/END`` in ISO dates; they are kept for later builds. Raises ``NotReadyError``
+    when nothing has been ingested, ``TransformError`` when a model or test fails.
     """
     say = progress or (lambda message: None)
     started = time.monotonic()
