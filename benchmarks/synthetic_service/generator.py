@@ -1,8 +1,8 @@
 """The synthetic service: who is referred, how treatment goes, what is written down, and what goes wrong on the way.
 
 The model, in one paragraph. A referral has a latent PHQ-9 and GAD-7 level; treatment moves it every week by the effect
-of its modality (``effects.csv``), less in more deprived areas, more or less by therapist, with a season on top. What a form
-shows is the latent level with binomial item noise. Drop-out after a session depends on the score that was just
+of its modality (``effects.csv``), less in more deprived areas, more or less by therapist, with a season on top. A form
+shows the latent level with binomial item noise. Drop-out after a session depends on the score that was just
 *observed* and on deprivation (missing at random), so that a likelihood model of all starters can recover the true mean
 while the mean of those still answering can not.
 """

@@ -1,0 +1,51 @@
+"""``caseness sql``: one read-only question to the current build, logged by its hash."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import hashlib
+from typing import Any
+
+import duckdb
+
+from caseness import journal, warehouse
+from caseness.errors import CasenessError, UsageError
+from caseness.settings import Settings
+
+_QUESTIONS = ("SELECT", "EXPLAIN")
+
+
+def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> list[dict[str, Any]]:
+    """Rows of ``statement`` as objects. Anything but one SELECT is refused: the connection may read the parts' folder."""
+    with warehouse.reader(settings.paths.current, settings, parts=settings.paths.landing) as connection:
+        try:
+            statements = connection.extract_statements(statement)
+        except duckdb.Error as error:
+            raise UsageError(f"the statement cannot be read: {_first_line(error)}") from error
+        if len(statements) != 1 or statements[0].type.name not in _QUESTIONS:
+            raise UsageError("sql answers exactly one SELECT", remedy="the build is read-only; see the data dictionary")
+        journal.append(settings.paths.journal, "sql", statement_sha256=hashlib.sha256(statement.encode()).hexdigest())
+        try:
+            cursor = connection.execute(statement)
+            names = [column[0] for column in cursor.description or []]
+            rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
+        except duckdb.Error as error:
+            raise CasenessError(
+                f"the warehouse could not answer: {_first_line(error)}", remedy="see docs/data_dictionary.md for names"
+            ) from error
+    return [{name: _plain(value) for name, value in zip(names, row, strict=True)} for row in rows]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, bytes | dt.timedelta):
+        return str(value)
+    return value
