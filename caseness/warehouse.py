@@ -121,6 +121,28 @@ def create_result_view(connection: duckdb.DuckDBPyConnection, name: str, file: P
     )
 
 
+def export_tables(connection: duckdb.DuckDBPyConnection, schema: str, tables: Sequence[str], target: Path) -> None:
+    """Write ``schema.<table>`` of each name, rows in a stable order, into schema main of a new database file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    connection.execute(f"attach {quote_literal(str(target))} as release_file")
+    try:
+        for table in tables:
+            name = quote_identifier(table)
+            connection.execute(
+                f"create table release_file.main.{name} as select * from {quote_identifier(schema)}.{name} order by all"
+            )
+    finally:
+        connection.execute("detach release_file")
+
+
+def table_rows(connection: duckdb.DuckDBPyConnection, qualified_table: str) -> list[dict[str, object]]:
+    """Every row of a small table as objects. ``qualified_table`` is our own name, never a user's."""
+    cursor = connection.execute(f"select * from {qualified_table}")
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
 def working_copy(source: Path, target: Path) -> Path:
     """Copy a database to ``target`` for the next build; an absent source gives an absent target."""
     target.parent.mkdir(parents=True, exist_ok=True)

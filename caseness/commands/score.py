@@ -18,7 +18,7 @@ _WORDS = {
 
 def run_score(instrument: str, answers: str) -> Score:
     """Score comma-separated ``answers``: numbers, or missing, refused, na, not_asked (an empty place is missing)."""
-    parsed: list[int | None | AnswerState] = []
+    parsed: list[int | AnswerState | None] = []
     for number, text in enumerate(answers.split(","), start=1):
         word = text.strip().lower()
         if word in _WORDS:

@@ -13,7 +13,7 @@ from caseness import journal, warehouse
 from caseness.errors import CasenessError, UsageError
 from caseness.settings import Settings
 
-_QUESTIONS = ("SELECT", "EXPLAIN")
+_QUESTIONS = ("SELECT",)  # EXPLAIN ANALYZE would run a COPY
 
 
 def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> list[dict[str, Any]]:

@@ -1,0 +1,282 @@
+"""From marts and results to a release: one file per scope that holds disclosure-controlled tables and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+import ingestion
+from caseness import __version__, disclosure_audit, journal, warehouse
+from caseness.commands.build import read_build_state
+from caseness.dbt_runner import run_dbt
+from caseness.errors import CheckFailedError, NotReadyError
+from caseness.settings import Deidentification, Settings
+
+Progress = Callable[[str], None]
+SCOPE = "public"
+_ATTACK_SECONDS = 60.0
+_STATEMENTS = {
+    Deidentification.LIMITED_DATA_SET: (
+        "Made from a limited data set: not de-identified data. A data-use agreement applies to the data behind it."
+    ),
+    Deidentification.EXPERT_DETERMINATION: "Made from data de-identified by expert determination; see the report named.",
+    Deidentification.SAFE_HARBOR: "Made from data de-identified by the Safe Harbor method (45 CFR 164.514(b)(2)).",
+}
+
+
+@dataclass
+class ReleaseReport:
+    """What was published and what the audit found."""
+
+    release_id: str
+    disclosure_profile: str
+    tables: dict[str, int]
+    dropped: list[str]
+    audit: dict[str, Any]
+    seconds: float = 0.0
+    files: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready facts."""
+        return dict(vars(self))
+
+
+def publication_rows() -> list[dict[str, str]]:
+    """The declared tables and slices, from ``publication_tables.csv``."""
+    text = files("dbt_project.seeds").joinpath("publication_tables.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseReport:
+    """Publish the current build. Raises ``NotReadyError`` before check and evaluate, ``CheckFailedError`` on a hit.
+
+    A fatal quality rule, a number the profile forbids or a recovered count that no declared drop cures stops it; the
+    release before stays current.
+    """
+    say = progress or (lambda message: None)
+    started = time.monotonic()
+    with journal.exclusive(settings.paths.lock, purpose="publish"):
+        state = _ready(settings)
+        profile = disclosure_audit.disclosure_profile(settings.disclosure_profile.value)
+        working = warehouse.working_copy(settings.paths.current, settings.paths.temporary / "publishing.duckdb")
+        try:
+            say("making the published tables")
+            with warehouse.writer(working, settings) as connection:
+                for name in ("trajectory_means", "check_findings"):
+                    warehouse.create_result_view(connection, name, settings.paths.results / f"{name}.parquet")
+            run_dbt(
+                ["run", "--select", "tag:publication"],
+                database=working,
+                settings=settings,
+                variables={"as_of_date": state["rules"]["as_of_date"], "disclosure_profile": profile.name},
+            )
+            say("attacking them")
+            with warehouse.writer(working, settings) as connection:
+                dropped, audit, tables = _audited(connection, profile)
+                release_id = _release_id(state, profile.name, settings)
+                folder = settings.paths.temporary / release_id
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                _write_metadata(connection, settings, state, profile, release_id)
+                names = sorted({*tables, "release_metadata"})
+                warehouse.export_tables(connection, "publication", names, folder / f"{SCOPE}.duckdb")
+            report = ReleaseReport(release_id, profile.name, tables, dropped, audit)
+            report.files = {SCOPE: f"{release_id}/{SCOPE}.duckdb"}
+            say("putting the release in its place")
+            _put_in_place(settings, state, folder, report)
+        finally:
+            working.unlink(missing_ok=True)
+    report.seconds = round(time.monotonic() - started, 2)
+    return report
+
+
+def _ready(settings: Settings) -> dict[str, Any]:
+    """The build state, when check and evaluate have run on this very build and no fatal rule failed."""
+    state = read_build_state(settings)
+    if not state:
+        raise NotReadyError("there is no build yet", remedy="run `caseness build` first (or `caseness run PATH...`)")
+    if state.get("deidentification") != settings.deidentification.value:
+        raise NotReadyError(
+            "the build was made under another de-identification profile", remedy="run `caseness build` again"
+        )
+    import pyarrow.parquet as parquet
+
+    for name, command in (("check_findings", "check"), ("trajectory_means", "evaluate")):
+        path = settings.paths.results / f"{name}.parquet"
+        if not path.exists():
+            raise NotReadyError(f"`caseness {command}` has not been run", remedy=f"run `caseness {command}`")
+        table = parquet.read_table(path)
+        builds = set(table.column("build_id").to_pylist()) if table.num_rows else {state["build_id"]}
+        if builds != {state["build_id"]}:
+            raise NotReadyError(
+                f"the results of `caseness {command}` belong to another build", remedy=f"run `caseness {command}` again"
+            )
+        if name == "check_findings":
+            failed = sorted(
+                row["rule_id"]
+                for row in table.select(["rule_id", "severity", "status"]).to_pylist()
+                if row["severity"] == "fatal" and row["status"] in ("failed", "error")
+            )
+            if failed:
+                raise CheckFailedError(
+                    "fatal quality rules failed: " + ", ".join(failed),
+                    remedy="see build/check.html for each rule's reason and remedy; nothing was published",
+                )
+    return state
+
+
+def _audited(connection: Any, profile: disclosure_audit.Profile) -> tuple[list[str], dict[str, Any], dict[str, int]]:
+    """Audit, dropping declared slices while the attacker wins. Returns what was dropped, the report and table sizes."""
+    declared = publication_rows()
+    names = sorted({row["table_name"] for row in declared})
+    dropped: list[str] = []
+    droppable = sorted((row for row in declared if int(row["drop_order"]) > 0), key=lambda row: -int(row["drop_order"]))
+    truth = warehouse.table_rows(connection, "marts.measure_results")
+    while True:
+        tables = {name: warehouse.table_rows(connection, f"publication.{name}") for name in names}
+        faults = disclosure_audit.structure_faults(tables, names) + disclosure_audit.count_faults(tables, profile)
+        if faults:
+            raise CheckFailedError(
+                "the tables break the disclosure rule: " + "; ".join(faults[:5]),
+                remedy="nothing was published; this is a fault of caseness, please report it",
+            )
+        systems = disclosure_audit.outcome_systems(
+            tables["pub_service_overview"], tables["pub_outcomes_by_group"], profile
+        ) + disclosure_audit.flow_systems(tables["pub_severity_flow"], profile)
+        started = time.monotonic()
+        attacks = []
+        for system in systems:
+            left = _ATTACK_SECONDS - (time.monotonic() - started)
+            attacks.append(disclosure_audit.attack(system, seconds=max(left, 0.0)))
+        broken = [found.family for found in attacks if found.is_broken]
+        if not broken:
+            break
+        target = next((row for row in droppable if _is_hit(row, broken)), None)
+        if target is None:
+            raise CheckFailedError(
+                "the attacker recovers hidden counts of: " + ", ".join(broken[:5]),
+                remedy="nothing was published; choose a stricter disclosure_profile or fewer measurement periods",
+            )
+        droppable.remove(target)
+        dropped.append(" ".join(filter(None, (target["table_name"], target["slice_column"], target["slice_value"]))))
+        where = f" where {target['slice_column']} = '{target['slice_value']}'" if target["slice_column"] else ""
+        connection.execute(f"delete from publication.{target['table_name']}{where}")
+    audit = {
+        "attacked": "each outcome table with its margins by group, by period and over all, and each severity flow",
+        "families": len(attacks),
+        "protected_cells": sum(found.protected_cells for found in attacks),
+        "recovered_exactly": 0,
+        "recovered_within_one": 0,
+        "timed_out": sum(found.timed_out for found in attacks),
+        "contradictions": sum(found.contradictions for found in attacks),
+        "seconds": round(time.monotonic() - started, 2),
+        "time_limit_seconds": _ATTACK_SECONDS,
+        "earlier_releases_attacked": 0,
+        "headline": disclosure_audit.headline_accuracy(tables["pub_service_overview"], truth),
+    }
+    return dropped, audit, {name: len(rows) for name, rows in tables.items()}
+
+
+def _is_hit(row: dict[str, str], broken: list[str]) -> bool:
+    if row["table_name"] == "pub_severity_flow":
+        return any(family.startswith("severity flow") for family in broken)
+    return any(family.endswith(f" by {row['slice_value']}") for family in broken)
+
+
+def _release_id(state: dict[str, Any], profile: str, settings: Settings) -> str:
+    results = [
+        hashlib.sha256((settings.paths.results / f"{name}.parquet").read_bytes()).hexdigest()
+        for name in ("trajectory_means", "check_findings")
+    ]
+    body = json.dumps([state["build_id"], profile, state["deidentification"], __version__, results], sort_keys=True)
+    return f"r_{state['rules']['as_of_date'].replace('-', '')}_{hashlib.sha256(body.encode()).hexdigest()[:12]}"
+
+
+def _write_metadata(
+    connection: Any, settings: Settings, state: dict[str, Any], profile: disclosure_audit.Profile, release_id: str
+) -> None:
+    loads = [row for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"]
+    span = connection.execute(
+        "select min(period_start), max(period_end) from raw.measurement_periods where period_kind = 'all'"
+    ).fetchone()
+    facts = {
+        "release_id": release_id,
+        "scope": SCOPE,
+        "published_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "as_of_date": state["rules"]["as_of_date"],
+        "disclosure_profile": profile.name,
+        "disclosure_rule": profile.description,
+        "deidentification": state["deidentification"],
+        "rounding_base": profile.rounding_base,
+        "redact_at_or_below": profile.redact_at_or_below,
+        "data_period_start": span[0] if span else "",
+        "data_period_end": span[1] if span else "",
+        "sources": ", ".join(sorted({row["source_name"] for row in loads})),
+        "statement": _STATEMENTS[Deidentification(state["deidentification"])]
+        + (f" Expert's report: {settings.expert_report}." if settings.expert_report else ""),
+    }
+    connection.execute("create or replace table publication.release_metadata (key varchar, value varchar)")
+    connection.executemany(
+        "insert into publication.release_metadata values (?, ?)", [[key, str(value)] for key, value in facts.items()]
+    )
+
+
+def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, report: ReleaseReport) -> None:
+    """Manifest, rename, pointer: the release is current only when all of it is on disk."""
+    loads = [row for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"]
+    manifest = {
+        "release_id": report.release_id,
+        "build_id": state["build_id"],
+        "code_version": __version__,
+        "as_of_date": state["rules"]["as_of_date"],
+        "definitions_hash": state["rules"]["definitions_hash"],
+        "periods": state["rules"]["periods"],
+        "deidentification": state["deidentification"],
+        "disclosure_profile": report.disclosure_profile,
+        "inputs": [
+            {
+                "load_id": row["load_id"],
+                "source": row["source_name"],
+                "stream": row["stream"],
+                "source_file_sha256": row["source_file_sha256"],
+            }
+            for row in sorted(loads, key=lambda row: str(row["load_id"]))
+        ],
+        "tables": report.tables,
+        "dropped_by_the_audit": report.dropped,
+        "audit": report.audit,
+        "files": {name.name: hashlib.sha256(name.read_bytes()).hexdigest() for name in sorted(folder.glob("*.duckdb"))},
+    }
+    journal.write_atomically(folder / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    for file in folder.iterdir():
+        file.chmod(0o444)
+    target = settings.paths.releases / report.release_id
+    settings.paths.releases.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        # The same inputs under the same rules: the release that readers may have open stays.
+        shutil.rmtree(folder)
+    else:
+        os.replace(folder, target)
+        journal.fsync_folder(settings.paths.releases)
+    pointer = {"release_id": report.release_id, "files": report.files}
+    journal.write_atomically(settings.paths.current_release, orjson.dumps(pointer, option=orjson.OPT_INDENT_2))
+    journal.append(
+        settings.paths.journal,
+        "publish",
+        release_id=report.release_id,
+        build_id=state["build_id"],
+        disclosure_profile=report.disclosure_profile,
+        dropped=report.dropped,
+    )

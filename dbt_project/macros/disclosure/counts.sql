@@ -1,0 +1,42 @@
+{#- The rules of disclosure control. A count is judged by the people in it as well as by itself: eight courses of seven
+    people are seven people. Profile columns come from disclosure_profiles. -#}
+
+{#- Whether a count, or the people behind it, is too small to show. -#}
+{% macro is_redacted(count, people) -%}
+    (
+        ({{ count }} > 0 and least({{ count }}, {{ people }}) <= profile.redact_at_or_below)
+        or ({{ count }} = 0 and not profile.is_zero_shown)
+    )
+{%- endmacro %}
+
+{#- shown, suppressed, zero or not_applicable. -#}
+{% macro count_status(count, people, also_suppressed='false') -%}
+    case
+        when {{ count }} is null then 'not_applicable'
+        when {{ caseness.is_redacted(count, people) }} or ({{ also_suppressed }}) then 'suppressed'
+        when {{ count }} = 0 then 'zero'
+        else 'shown'
+    end
+{%- endmacro %}
+
+{#- The count rounded once from its own true value, in whole numbers; null unless it may be shown. -#}
+{% macro rounded_count(count, people, also_suppressed='false') -%}
+    cast(
+        case
+            when {{ count }} is null or {{ caseness.is_redacted(count, people) }} or ({{ also_suppressed }}) then null
+            when {{ count }} = 0 then 0
+            when profile.rounding_mode = 'midpoint'
+                then
+                    {{ caseness.whole_division(count ~ ' + profile.rounding_base - 1', 'profile.rounding_base') }}
+                    * profile.rounding_base - {{ caseness.whole_division('profile.rounding_base', '2') }}
+            else
+                {{ caseness.rounded_half_up(count, 'profile.rounding_base') }} * profile.rounding_base
+        end
+        as bigint
+    )
+{%- endmacro %}
+
+{#- Everyone or nobody of a group: the rate would tell it of each of them. -#}
+{% macro tells_of_everyone(numerator, denominator) -%}
+    {{ denominator }} > 0 and ({{ numerator }} = 0 or {{ numerator }} = {{ denominator }})
+{%- endmacro %}

@@ -1,0 +1,133 @@
+with trajectories as (
+    select * from {{ ref('trajectories') }}
+),
+
+episodes as (
+    select * from {{ ref('episodes') }}
+),
+
+flow_weeks as (
+    select * from {{ ref('flow_weeks') }}
+),
+
+bands as (
+    select distinct instrument_code, band from {{ ref('severity_bands') }}
+    where instrument_code in ('PHQ-9', 'GAD-7')
+),
+
+-- Only courses that began long enough ago to have reached the later week.
+reachable as (
+    select
+        episodes.referral_id,
+        episodes.person_id,
+        flow_weeks.from_week,
+        flow_weeks.to_week,
+        flow_weeks.window_weeks
+    from episodes
+    cross join flow_weeks
+    where
+        episodes.first_treatment_date is not null
+        and {{ days_between('episodes.first_treatment_date', "cast('" ~ var('as_of_date', '1900-01-01') ~ "' as date)") }}
+        >= 7 * (flow_weeks.to_week + 1)
+),
+
+starting as (
+    select
+        reachable.referral_id,
+        reachable.from_week,
+        trajectories.instrument_code,
+        {{ latest_present('trajectories.severity_band', 'trajectories.week_of_treatment') }} as band
+    from reachable
+    inner join trajectories on reachable.referral_id = trajectories.referral_id
+    where
+        (reachable.from_week = 0 and (trajectories.is_baseline or trajectories.week_of_treatment = 0))
+        or (
+            reachable.from_week > 0
+            and trajectories.week_of_treatment > reachable.from_week - reachable.window_weeks
+            and trajectories.week_of_treatment <= reachable.from_week
+        )
+    group by reachable.referral_id, reachable.from_week, trajectories.instrument_code
+),
+
+ending as (
+    select
+        reachable.referral_id,
+        reachable.to_week,
+        trajectories.instrument_code,
+        {{ latest_present('trajectories.severity_band', 'trajectories.week_of_treatment') }} as band
+    from reachable
+    inner join trajectories on reachable.referral_id = trajectories.referral_id
+    where
+        trajectories.week_of_treatment > reachable.to_week - reachable.window_weeks
+        and trajectories.week_of_treatment <= reachable.to_week
+    group by reachable.referral_id, reachable.to_week, trajectories.instrument_code
+),
+
+instruments as (
+    select distinct instrument_code from bands
+),
+
+moved as (
+    select
+        instruments.instrument_code,
+        reachable.from_week,
+        reachable.to_week,
+        reachable.referral_id,
+        reachable.person_id,
+        coalesce(starting.band, 'not_answered') as from_band,
+        coalesce(ending.band, 'not_answered') as to_band
+    from reachable
+    cross join instruments
+    left join starting
+        on
+            reachable.referral_id = starting.referral_id
+            and reachable.from_week = starting.from_week
+            and instruments.instrument_code = starting.instrument_code
+    left join ending
+        on
+            reachable.referral_id = ending.referral_id
+            and reachable.to_week = ending.to_week
+            and instruments.instrument_code = ending.instrument_code
+),
+
+counted as (
+    select
+        instrument_code,
+        from_week,
+        to_week,
+        from_band,
+        to_band,
+        count(*) as episodes_true,
+        count(distinct person_id) as episodes_people
+    from moved
+    group by instrument_code, from_week, to_week, from_band, to_band
+),
+
+band_names as (
+    select instrument_code, band from bands
+    union all
+    select instrument_code, 'not_answered' as band from instruments
+),
+
+final as (
+    select
+        from_bands.instrument_code,
+        flow_weeks.from_week,
+        flow_weeks.to_week,
+        from_bands.band as from_band,
+        to_bands.band as to_band,
+        coalesce(counted.episodes_true, 0) as episodes_true,
+        coalesce(counted.episodes_people, 0) as episodes_people
+    from band_names as from_bands
+    inner join band_names as to_bands on from_bands.instrument_code = to_bands.instrument_code
+    cross join flow_weeks
+    left join counted
+        on
+            from_bands.instrument_code = counted.instrument_code
+            and flow_weeks.from_week = counted.from_week
+            and flow_weeks.to_week = counted.to_week
+            and from_bands.band = counted.from_band
+            and to_bands.band = counted.to_band
+)
+
+select * from final

@@ -1,0 +1,18 @@
+with measures as (
+    select * from {{ ref('measures') }}
+),
+
+final as (
+    select
+        measure_id,
+        definition_version,
+        name,
+        formula,
+        denominator_text,
+        caveat,
+        higher_is,
+        source
+    from measures
+)
+
+select * from final
