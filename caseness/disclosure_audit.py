@@ -2,8 +2,8 @@
 
 The attacker knows the rule and every published number. For each count that was hidden because it is small it asks an
 integer programme for the smallest and the greatest value that agree with everything published in the same family of
-tables (a group's cells, its margins by group and by period, the whole, numerators within denominators). A count whose two
-answers meet, or lie at most one apart, is recovered. Method: Fischetti and Salazar 2000; limits: ``docs/architecture.md``.
+tables (a group's cells, its margins by group and by period, the whole, numerators within denominators). A count whose
+two answers meet, or lie at most one apart, is recovered. Method: Fischetti and Salazar 2000.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Profile:
             if self.rounding_mode == "midpoint":
                 half = self.rounding_base // 2
                 low, high = count - half + 1, count - half + self.rounding_base
-                low, high = low, high
             else:
                 low = count - self.rounding_base // 2
                 high = count + (self.rounding_base - 1) // 2
@@ -102,7 +101,6 @@ class Cell:
     high: int
     parts: tuple[tuple[str, ...], ...]
     is_protected: bool = False
-    either: int | None = None  # a hidden value may also equal this other cell (everyone of a group)
 
 
 @dataclass

@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import orjson
 import ingestion
 from caseness import __version__, disclosure_audit, journal, warehouse
 from caseness.commands.build import read_build_state
-from caseness.dbt_runner import run_dbt
+from caseness.dbt_runner import project_folder, run_dbt
 from caseness.errors import CheckFailedError, NotReadyError
 from caseness.settings import Deidentification, Settings
 
@@ -31,7 +30,7 @@ _STATEMENTS = {
     Deidentification.LIMITED_DATA_SET: (
         "Made from a limited data set: not de-identified data. A data-use agreement applies to the data behind it."
     ),
-    Deidentification.EXPERT_DETERMINATION: "Made from data de-identified by expert determination; see the report named.",
+    Deidentification.EXPERT_DETERMINATION: "De-identified by expert determination; see the report named.",
     Deidentification.SAFE_HARBOR: "Made from data de-identified by the Safe Harbor method (45 CFR 164.514(b)(2)).",
 }
 
@@ -55,7 +54,7 @@ class ReleaseReport:
 
 def publication_rows() -> list[dict[str, str]]:
     """The declared tables and slices, from ``publication_tables.csv``."""
-    text = files("dbt_project.seeds").joinpath("publication_tables.csv").read_text(encoding="utf-8")
+    text = project_folder().joinpath("seeds", "publication_tables.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

@@ -62,11 +62,11 @@ class Score:
         return asdict(self)
 
 
-def score(instrument_code: str, answers: Sequence[int | None | AnswerState]) -> Score:
+def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> Score:
     """Score ``answers`` (one per item, in order of the form; as scored values, reverse keys already applied).
 
-    ``None`` is a missing answer. A value outside the item's range makes the sheet invalid: no total at all. The prorated
-    total is sum * items / answered, rounded half up in integers. Method and limits: ``completeness_policies.csv``.
+    ``None`` is a missing answer. A value outside the item's range makes the sheet invalid: no total at all. The
+    prorated total is sum * items / answered, rounded half up in integers. Method and limits: ``completeness_policies.csv``.
     Raises ``UnknownInstrumentError``, and ``ValueError`` when the number of answers is not the number of items.
     """
     found = [row for row in definitions("instruments") if row["instrument_code"] == instrument_code]
@@ -157,7 +157,7 @@ def _meets_any(instrument_code: str, purpose: str, total: int | None) -> bool | 
     return any(_COMPARE[row["comparator"]](total, float(row["threshold_value"])) for row in rows)
 
 
-def _risk(instrument: dict[str, str], answers: Sequence[int | None | AnswerState], low: int, high: int) -> str:
+def _risk(instrument: dict[str, str], answers: Sequence[int | AnswerState | None], low: int, high: int) -> str:
     rows = _rows("risk_items", instrument["instrument_code"])
     if not rows:
         return instrument["risk_status_without_item"]

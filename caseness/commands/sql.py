@@ -17,7 +17,7 @@ _QUESTIONS = ("SELECT",)  # EXPLAIN ANALYZE would run a COPY
 
 
 def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> list[dict[str, Any]]:
-    """Rows of ``statement`` as objects. Anything but one SELECT is refused: the connection may read the parts' folder."""
+    """Rows of ``statement`` as objects. Anything but one SELECT is refused: the connection can reach the parts."""
     with warehouse.reader(settings.paths.current, settings, parts=settings.paths.landing) as connection:
         try:
             statements = connection.extract_statements(statement)

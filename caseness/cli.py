@@ -1,0 +1,509 @@
+"""The command line: it parses, the commands work. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from caseness import __version__
+
+app = typer.Typer(
+    name="caseness",
+    help="Clinical outcomes analytics and screening data warehouse for digital mental health.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 done; 2 wrong call; 3 a file was refused; 4 a check, test or audit failed; 5 a step is missing; "
+    "6 another process writes; 7 the home is damaged; 8 time limit.",
+)
+Home = Annotated[Path | None, typer.Option("--home", help="Home folder (default: CASENESS_HOME, or .home).")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="One line of JSON, last on stdout.")]
+Paths = Annotated[list[Path], typer.Argument(help="Files or folders of deliveries.")]
+Periods = Annotated[
+    list[str] | None, typer.Option("--measurement-period", help="START/END, ISO dates; kept for later builds.")
+]
+Identifiers = Annotated[
+    str | None, typer.Option("--identifiers", help="refuse (default) or drop fields outside the contract.")
+]
+
+
+@dataclass
+class _Common:
+    home: Path | None
+    quiet: bool
+    as_json: bool
+
+
+@app.callback()
+def _common(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    context.obj = _Common(home, quiet, json)
+
+
+@app.command("version")
+def _version() -> None:
+    """The version of caseness."""
+    print(__version__)
+
+
+def _perform(
+    context: typer.Context,
+    command: str,
+    home: Path | None,
+    quiet: bool,
+    json: bool,
+    work: Callable[[Any, Any], int | None],
+    default_home: Path | None = None,
+    **changes: Any,
+) -> None:
+    """Settings, voice, time limit, log line and exit code around one command."""
+    from caseness.console import Voice, log, time_limit
+    from caseness.errors import CasenessError, UsageError
+    from caseness.settings import Settings
+
+    common: _Common = context.obj
+    voice = Voice(quiet=quiet or common.quiet or json or common.as_json, as_json=json or common.as_json)
+    given = {name: value for name, value in changes.items() if value is not None}
+    chosen = home or common.home
+    started = time.monotonic()
+    settings = None
+    code = 1
+    try:
+        try:
+            settings = Settings(**given) if chosen is None else Settings(home=chosen, **given)
+            if default_home is not None and chosen is None and "home" not in settings.model_fields_set:
+                settings = Settings(home=default_home, **given)
+        except ValueError as error:
+            raise UsageError(_settings_fault(error), remedy="see docs/settings.md") from error
+        with time_limit(settings.step_timeout_seconds, command):
+            code = work(settings, voice) or 0
+    except CasenessError as error:
+        voice.fail(error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        voice.note("stopped; what was not finished is as if it had not begun")
+        code = 130
+    finally:
+        if settings is not None:
+            log(settings, command, seconds=round(time.monotonic() - started, 2), exit_code=code)
+    raise typer.Exit(code)
+
+
+def _settings_fault(error: ValueError) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        faults = [".".join(map(str, fault["loc"])) + ": " + fault["msg"] for fault in error.errors(include_input=False)]
+        return "a setting is wrong: " + "; ".join(faults)
+    return "caseness.toml cannot be read: it is not valid TOML"
+
+
+@app.command()
+def init(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Make an empty home with its key and a settings file."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.initialise import run_init
+
+        body = run_init(settings=settings)
+        voice.answer(body, text=f"the home is ready: {settings.home}\nnext: caseness run PATH...")
+
+    _perform(context, "init", home, quiet, json, work)
+
+
+@app.command()
+def ingest(
+    context: typer.Context,
+    paths: Paths,
+    person: Annotated[str | None, typer.Option(help="Whose export it is, where the files do not say.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Identifier namespace of the person codes.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of the sender.")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="IANA time zone of the persons, where not stated.")] = None,
+    identifiers: Identifiers = None,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Land deliveries: every row is admitted or quarantined, with file, row, column, rule and remedy."""
+
+    def work(settings: Any, voice: Any) -> int:
+        import ingestion
+        from caseness.commands.initialise import run_init
+
+        run_init(settings=settings)
+        with voice.working("ingest") as say:
+            report = ingestion.ingest(
+                paths,
+                settings=settings,
+                person=person,
+                namespace=namespace,
+                source=source,
+                time_zone=time_zone,
+                progress=say,
+            )
+        body = report.as_dict()
+        voice.answer(body, text=_ingest_words(body))
+        return 3 if report.files_refused else 0
+
+    _perform(context, "ingest", home, quiet, json, work, identifiers=identifiers)
+
+
+def _ingest_words(body: dict[str, Any]) -> str:
+    lines = [
+        f"rows in {body['rows_in']:,} = admitted {body['rows_admitted']:,} + quarantined {body['rows_quarantined']:,}; "
+        f"files loaded {body['files_loaded']}, already loaded {body['files_already_loaded']}, "
+        f"refused {body['files_refused']}, unrecognised {len(body['files_unrecognised'])}"
+    ]
+    lines += [
+        f"  {source['source']}: rows in {source['rows_in']:,}, admitted {source['rows_admitted']:,}, "
+        f"quarantined {source['rows_quarantined']:,}"
+        for source in body["sources"]
+    ]
+    for problem in body["problems"][:20]:
+        place = ", ".join(f"{key} {problem[key]}" for key in ("row", "column") if problem.get(key) is not None)
+        lines.append(
+            f"  {problem.get('file')}{' (' + place + ')' if place else ''}: {problem.get('message') or problem.get('rule')}"
+        )
+        if problem.get("remedy"):
+            lines.append(f"    what to do: {problem['remedy']}")
+    if len(body["problems"]) > 20:
+        lines.append(f"  and {len(body['problems']) - 20} more: caseness sql 'select * from raw.quarantined_rows'")
+    if body["files_unrecognised"]:
+        lines.append("  unrecognised (left alone): " + ", ".join(body["files_unrecognised"][:10]))
+    if body["positive_risk_items_held_back"]:
+        lines.append(
+            f"  CAUTION: {body['positive_risk_items_held_back']} quarantined rows carry a positive risk item (item 9)"
+        )
+    return "\n".join(lines)
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    measurement_period: Periods = None,
+    full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Transform everyone anew.")] = False,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Build the warehouse from what is landed."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.build import run_build
+
+        with voice.working("build") as say:
+            report = run_build(
+                settings=settings,
+                measurement_periods=measurement_period or (),
+                full_refresh=full_refresh,
+                progress=say,
+            )
+        rows = ", ".join(f"{name} {count:,}" for name, count in report.rows.items())
+        voice.answer(
+            report.as_dict(), text=f"build {report.build_id} as of {report.as_of_date}: {rows}; {report.seconds} s"
+        )
+
+    _perform(context, "build", home, quiet, json, work)
+
+
+@app.command()
+def check(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Check what the deliveries are worth; writes build/check.html."""
+
+    def work(settings: Any, voice: Any) -> int:
+        from caseness.commands.check import run_check
+
+        with voice.working("check") as say:
+            body = run_check(settings=settings, progress=say).as_dict()
+        voice.answer(body, text=_check_words(body))
+        return 4 if body["fatal_failed"] else 0
+
+    _perform(context, "check", home, quiet, json, work)
+
+
+def _check_words(body: dict[str, Any]) -> str:
+    lines = [
+        f"{body['rules_checked']} rules: {body['passed']} passed, {body['failed']} failed, "
+        f"{body['not_applicable']} not applicable, {body['errors']} could not run"
+    ]
+    for finding in body["findings"]:
+        if finding["status"] in ("failed", "error"):
+            lines.append(
+                f"  {finding['severity']}: {finding['rule_id']}: {finding['reason']} ({finding['rows_failed']} rows)"
+            )
+            lines.append(f"    what to do: {finding['remedy']}")
+    return "\n".join(lines)
+
+
+@app.command()
+def evaluate(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Estimate population trajectories with their uncertainty."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.evaluate import run_evaluate
+
+        with voice.working("evaluate") as say:
+            body = run_evaluate(settings=settings, progress=say).as_dict()
+        voice.answer(body, text="\n".join(f"{name}: {value}" for name, value in body.items()))
+
+    _perform(context, "evaluate", home, quiet, json, work)
+
+
+@app.command()
+def publish(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Publish a release: disclosure-controlled tables, audited."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.publish import run_publish
+
+        with voice.working("publish") as say:
+            body = run_publish(settings=settings, progress=say).as_dict()
+        voice.answer(body, text=_publish_words(body))
+
+    _perform(context, "publish", home, quiet, json, work)
+
+
+def _publish_words(body: dict[str, Any]) -> str:
+    audit = body["audit"]
+    headline = audit["headline"]
+    return (
+        f"release {body['release_id']} under profile {body['disclosure_profile']}\n"
+        f"  audit: {audit['protected_cells']} hidden counts attacked in {audit['families']} families of tables, "
+        f"{audit['recovered_exactly']} recovered, {audit['recovered_within_one']} within one, "
+        f"{audit['timed_out']} timed out, {audit['seconds']} s\n"
+        f"  headline: rates within {headline['greatest_rate_error_percentage_points']} percentage points, "
+        f"counts within {headline['greatest_count_error']:g}\n"
+        f"  dropped by the audit: {', '.join(body['dropped']) or 'nothing'}"
+    )
+
+
+def _cost_table(body: dict[str, Any]) -> Any:
+    from caseness.console import simple_table
+
+    rows = [[step["step"], f"{step['seconds']:.1f}", f"{step['peak_megabytes']:,.0f}"] for step in body["steps"]]
+    return simple_table(f"{body['seconds']:.1f} s in all", ["step", "seconds", "peak MB"], rows)
+
+
+def _run_words(body: dict[str, Any]) -> str:
+    found = body["build"]["rows"]
+    return "\n".join(
+        (
+            _ingest_words(body["ingest"]),
+            f"build {body['build']['build_id']}: " + ", ".join(f"{name} {count:,}" for name, count in found.items()),
+            _check_words(body["check"]),
+            _publish_words(body["publish"]),
+        )
+    )
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    paths: Paths,
+    measurement_period: Periods = None,
+    identifiers: Identifiers = None,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Ingest, build, check, evaluate and publish."""
+
+    def work(settings: Any, voice: Any) -> int:
+        from caseness.commands.run import run_all
+
+        report = run_all(paths, settings=settings, working=voice.working, measurement_periods=measurement_period or ())
+        body = report.as_dict()
+        voice.answer(body, text=_run_words(body))
+        if not voice.as_json:
+            voice.answer(body, text=_cost_table(body))
+        return 3 if report.files_refused else 0
+
+    _perform(context, "run", home, quiet, json, work, identifiers=identifiers)
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    people: Annotated[int, typer.Option(min=50, help="People of the synthetic service.")] = 20_000,
+    years: Annotated[int, typer.Option(min=1, max=10, help="Years of referrals.")] = 3,
+    seed: Annotated[int | None, typer.Option(help="Seed of the synthetic service.")] = None,
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the dashboard at the end.")] = True,
+    port: Annotated[int, typer.Option(help="Port of the dashboard.")] = 8501,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """The whole job on a synthetic service, in an empty home; then the dashboard."""
+
+    def work(settings: Any, voice: Any) -> int:
+        import signal
+
+        from caseness.commands.run import run_demo
+
+        body = run_demo(settings=settings, people=people, years=years, seed=seed, working=voice.working).as_dict()
+        if not voice.as_json:
+            voice.answer(body, text=_run_words(body))
+            voice.answer(body, text=_cost_table(body))
+            voice.note("home of the demo: " + str(settings.home))
+        if serve:
+            from caseness.commands.dashboard import run_dashboard
+
+            signal.alarm(0)
+            return int(run_dashboard(settings=settings, port=port))
+        voice.answer(body)
+        return 0
+
+    _perform(context, "demo", home, quiet, json, work, default_home=Path(".home") / "demo")
+
+
+@app.command()
+def dashboard(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port on loopback.")] = 8501,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Serve the dashboard over the current release, on loopback only."""
+
+    def work(settings: Any, voice: Any) -> int:
+        import signal
+
+        from caseness.commands.dashboard import run_dashboard
+
+        signal.alarm(0)
+        return int(run_dashboard(settings=settings, port=port))
+
+    _perform(context, "dashboard", home, quiet, json, work)
+
+
+@app.command()
+def sql(
+    context: typer.Context,
+    statement: Annotated[str, typer.Argument(help="One SELECT over raw, staging, intermediate and marts.")],
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Ask the current build, read-only. The question is logged by its hash."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.sql import run_sql
+        from caseness.console import simple_table
+
+        rows = run_sql(statement, settings=settings, limit=None if voice.as_json else 1000)
+        if rows:
+            cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+            voice.answer(rows, text=simple_table("", list(rows[0]), cells))
+        else:
+            voice.answer(rows, text="no rows")
+
+    _perform(context, "sql", home, quiet, json, work)
+
+
+@app.command()
+def score(
+    context: typer.Context,
+    instrument: Annotated[str, typer.Argument(help="For example PHQ-9.")],
+    answers: Annotated[str, typer.Argument(help="a1,a2,...: numbers, or missing, refused, na, not_asked.")],
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Score one answer sheet."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.score import run_score
+
+        body = run_score(instrument, answers).as_dict()
+        words = [f"{name.replace('_', ' ')}: {'none' if value is None else value}" for name, value in body.items()]
+        voice.answer(body, text="\n".join(words))
+
+    _perform(context, "score", home, quiet, json, work)
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    measure: Annotated[str, typer.Argument(help="For example recovery.")],
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """What a measure counts: formula, denominator, thresholds, source, version."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.explain import run_explain
+
+        body = run_explain(measure)
+        lines = []
+        for name, value in body.items():
+            if isinstance(value, list):
+                lines.append(f"{name.replace('_', ' ')}:")
+                lines += ["  " + ", ".join(str(part) for part in item.values() if part) for item in value]
+            else:
+                lines.append(f"{name.replace('_', ' ')}: {'none' if value is None else value}")
+        voice.answer(body, text="\n".join(lines))
+
+    _perform(context, "explain", home, quiet, json, work)
+
+
+@app.command()
+def token(
+    context: typer.Context,
+    ids: Annotated[list[str], typer.Argument(help="The sender's codes.")],
+    source: Annotated[str, typer.Option(help="Name of the sender, for example fhir.")],
+    namespace: Annotated[str | None, typer.Option(help="Identifier namespace, when it is not the source.")] = None,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """The pseudonyms of the sender's person codes, for whoever holds the key."""
+
+    def work(settings: Any, voice: Any) -> None:
+        import ingestion
+        from caseness import journal
+
+        body = ingestion.person_tokens(source, ids, settings=settings, namespace=namespace)
+        journal.append(settings.paths.journal, "token", source=source, count=len(ids))
+        voice.answer(body, text="\n".join(f"{code} {pseudonym}" for code, pseudonym in body.items()))
+
+    _perform(context, "token", home, quiet, json, work)
+
+
+@app.command()
+def doctor(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """What is missing or misconfigured, in plain words."""
+
+    def work(settings: Any, voice: Any) -> int:
+        from caseness.commands import doctor as room
+
+        findings = room.run_doctor(settings=settings)
+        words = [
+            f"{finding.state:8} {finding.topic}: {finding.says}" + (f" -> {finding.remedy}" if finding.remedy else "")
+            for finding in findings
+        ]
+        body = room.as_dict(findings)
+        voice.answer(body, text="\n".join(words))
+        return 1 if body["problems"] else 0
+
+    _perform(context, "doctor", home, quiet, json, work)
+
+
+def main() -> None:
+    """Entry point. Windows is refused before anything that needs POSIX is imported."""
+    if sys.platform == "win32":
+        print("caseness: Windows is not supported; use Linux, macOS or WSL 2", file=sys.stderr)
+        raise SystemExit(2)
+    app()
+
+
+if __name__ == "__main__":
+    main()
