@@ -66,7 +66,7 @@ def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> 
     """Score ``answers`` (one per item, in order of the form; as scored values, reverse keys already applied).
 
     ``None`` is a missing answer. A value outside the item's range makes the sheet invalid: no total at all. The
-    prorated total is sum * items / answered, rounded half up in integers. Method and limits: ``completeness_policies.csv``.
+    prorated total is sum * items / answered, rounded half up in integers. Limits: ``completeness_policies.csv``.
     Raises ``UnknownInstrumentError``, and ``ValueError`` when the number of answers is not the number of items.
     """
     found = [row for row in definitions("instruments") if row["instrument_code"] == instrument_code]

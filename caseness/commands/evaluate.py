@@ -1,0 +1,82 @@
+"""``caseness evaluate``: population trajectories of the current build, as a result table that publish reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from caseness import journal, warehouse
+from caseness.commands.build import read_build_state
+from caseness.errors import NotReadyError
+from caseness.settings import Settings
+from efficacy.trajectories import trajectory_means
+
+_STARTERS = "select referral_id, main_modality from marts.episodes where has_started_treatment order by referral_id"
+# Week 0 is the baseline: the last valid score at or before the first treatment.
+_SCORES = """
+    select
+        referral_id,
+        instrument_code,
+        case when is_baseline then 0 else week_of_treatment end as week_of_treatment,
+        total_prorated as total,
+        is_prorated
+    from marts.trajectories
+    where instrument_code in ('PHQ-9', 'GAD-7') and (is_baseline or week_of_treatment > 0)
+    order by referral_id, instrument_code, week_of_treatment
+"""
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What was estimated."""
+
+    build_id: str
+    starters: int
+    scores: int
+    estimates: int
+    estimates_fitted: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready facts."""
+        return dict(vars(self))
+
+
+def run_evaluate(*, settings: Settings, progress: Callable[[str], None] | None = None) -> EvaluateReport:
+    """Write ``build/results/trajectory_means.parquet``. Raises ``NotReadyError`` without a build."""
+    say = progress or (lambda message: None)
+    started = time.monotonic()
+    with journal.exclusive(settings.paths.lock, purpose="evaluate"):
+        state = read_build_state(settings)
+        if not state:
+            raise NotReadyError(
+                "there is no build yet", remedy="run `caseness build` first (or `caseness run PATH...`)"
+            )
+        with warehouse.reader(settings.paths.current, settings, parts=settings.paths.landing) as connection:
+            starters = connection.execute(_STARTERS).df()
+            scores = connection.execute(_SCORES).df()
+        say(f"fitting trajectories of {len(starters):,} courses")
+        means = trajectory_means(scores, starters) if len(scores) else _empty()
+        means["build_id"] = state["build_id"]
+        settings.paths.results.mkdir(parents=True, exist_ok=True)
+        target = settings.paths.results / "trajectory_means.parquet"
+        temporary = target.with_suffix(".tmp")
+        means.to_parquet(temporary, index=False)
+        temporary.replace(target)
+        fitted = int((means["model_status"] == "fitted").sum())
+        journal.append(settings.paths.journal, "evaluate", build_id=state["build_id"], estimates=len(means))
+    return EvaluateReport(
+        state["build_id"], len(starters), len(scores), len(means), fitted, round(time.monotonic() - started, 2)
+    )
+
+
+def _empty() -> Any:
+    """No scores: no rows, but the same columns."""
+    import pandas as pd
+
+    columns = {"referral_id": ["none"], "instrument_code": ["PHQ-9"], "week_of_treatment": [0], "total": [0.0]}
+    scores = pd.DataFrame({**columns, "is_prorated": [False]})
+    starters = pd.DataFrame({"referral_id": ["none"], "main_modality": ["none"]})
+    return trajectory_means(scores, starters).iloc[0:0].copy()
