@@ -324,20 +324,38 @@ def _treat(
     )
     for name in updated.columns[-3:]:
         referrals.insert_column(len(referrals.columns), updated[name])
-    latent = _true_means(referrals, decile, therapist_effect, effects)
+    all_contacts = pl.concat(contacts)
+    latent = _true_means(referrals, all_contacts, decile, therapist_effect, effects)
     all_responses = pl.concat(responses).with_row_index("response").with_columns(pl.col("response").cast(pl.Int64))
-    return pl.concat(contacts), all_responses, latent
+    return all_contacts, all_responses, latent
 
 
 def _true_means(
-    referrals: pl.DataFrame, decile: np.ndarray, therapist_effect: np.ndarray, effects: list[dict[str, Any]]
+    referrals: pl.DataFrame,
+    contacts: pl.DataFrame,
+    decile: np.ndarray,
+    therapist_effect: np.ndarray,
+    effects: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Expected total of every starter at each week had nobody left, season aside."""
+    """Expected total of every starter in each week had nobody left, season aside.
+
+    A week is seven days and forms come at its beginning; the level is taken at the mean day on which forms of that week
+    were filled in, so that it is the quantity a mean by week estimates.
+    """
     started = referrals["first_treatment_day"].to_numpy() >= 0
     modality = referrals["modality"].to_numpy()
+    since = (
+        contacts.filter(pl.col("attendance_code").is_in([5, 6]) & (pl.col("appointment_type") != "06"))
+        .join(referrals.select("referral", "first_treatment_day"), on="referral")
+        .filter((pl.col("first_treatment_day") >= 0) & (pl.col("day") >= pl.col("first_treatment_day")))
+        .with_columns((pl.col("day") - pl.col("first_treatment_day")).alias("since"))
+        .with_columns((pl.col("since") // 7).alias("week"))
+    )
+    moments = {row[0]: row[1] / 7 for row in since.group_by("week").agg(pl.col("since").mean()).iter_rows()}
+    moments[0] = 0.0
     rows = []
     for week in range(_WEEKS_OF_TRUTH):
-        levels = _levels(referrals, decile, therapist_effect, effects, float(week))
+        levels = _levels(referrals, decile, therapist_effect, effects, moments.get(week, float(week)))
         for instrument, level in levels.items():
             expected = 3 * _item_shares(instrument, level).sum(axis=1)
             for stratum in ("all", *(row["modality"] for row in effects)):
