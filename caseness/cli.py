@@ -20,8 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog="Exit codes: 0 done; 2 wrong call; 3 a file was refused; 4 a check, test or audit failed; 5 a step is missing; "
-    "6 another process writes; 7 the home is damaged; 8 time limit.",
+    epilog="Exit codes: 0 done; 2 wrong call; 3 a file was refused; 4 a check, test or audit failed; "
+    "5 a step is missing; 6 another process writes; 7 the home is damaged; 8 time limit.",
 )
 Home = Annotated[Path | None, typer.Option("--home", help="Home folder (default: CASENESS_HOME, or .home).")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]

@@ -1,4 +1,4 @@
-"""What the user sees: progress on stderr, one line of JSON last on stdout, errors in plain words, logs free of values."""
+"""What the user sees: progress on stderr, one line of JSON last on stdout, plain errors, logs free of values."""
 
 from __future__ import annotations
 

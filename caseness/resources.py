@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,8 @@ def _peak_megabytes() -> float:
 def measured(step: str) -> Iterator[StepCost]:
     """Time a step and take its peak memory."""
     cost = StepCost(step)
-    try:
+    with suppress(OSError):  # not Linux, or not allowed: the peak of the process so far is reported
         _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
-    except OSError:
-        pass  # not Linux, or not allowed: the peak of the process so far is reported
     started = time.monotonic()
     try:
         yield cost

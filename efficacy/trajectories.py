@@ -1,9 +1,9 @@
 """Population means by week of treatment: of those still answering, and of all starters under missing at random.
 
-The model is a multivariate normal over visits with an unstructured mean and covariance, fitted by maximum likelihood to
-every score there is (EM over missingness patterns, Little and Rubin 2019, 11.2; then Newton steps). Standard errors come
-from the inverse of the whole observed information, means and covariances together, because under missing at random the
-two are not orthogonal (Kenward and Molenberghs 1998).
+The model is a multivariate normal over visits with an unstructured mean and covariance, fitted by maximum likelihood
+to every score there is (EM over missingness patterns, Little and Rubin 2019, 11.2; then Newton steps). Standard errors
+come from the inverse of the whole observed information, means and covariances together, because under missing at
+random the two are not orthogonal (Kenward and Molenberghs 1998).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _EM_ROUNDS = 25
 _NEWTON_ROUNDS = 12
 _SMALLEST_SHARE = 1 / 64
 _SINGULAR = 1e-10
+_FEWEST_WEEKS = 2
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class _Sample:
         return cls(patterns.astype(float), count, sums, products)
 
     def _parts(self, mean: Matrix, covariance: Matrix) -> tuple[Matrix, Matrix, Matrix, Matrix]:
-        """Per pattern: inverse of the observed block (zero elsewhere), its log determinant, centred sums and products."""
+        """Per pattern: inverse of the observed block (zero elsewhere), log determinant, centred sums and products."""
         both = self.mask[:, :, None] * self.mask[:, None, :]
         padded = both * covariance[None] + np.eye(len(mean))[None] * (1 - self.mask)[:, :, None]
         sign, determinant = np.linalg.slogdet(padded)
@@ -202,8 +203,9 @@ def trajectory_means(
 
     ``starters``: one row per course that began treatment (``referral_id``, ``main_modality``). ``scores``: one row per
     course, instrument and week (``referral_id``, ``instrument_code``, ``week_of_treatment``, ``total``,
-    ``is_prorated``); week 0 is the baseline. Returns one row per instrument, stratum and week with counts, both means and their intervals
-    (score points); a week with too few scores, or a model that did not hold, has no model mean and says why.
+    ``is_prorated``); week 0 is the baseline. Returns one row per instrument, stratum and week with counts, both means
+    and their intervals (score points); a week with too few scores, or a model that did not hold, has no model mean
+    and says why.
     """
     rules = rules or analysis_rules()
     last = int(rules["trajectory_last_week"])
@@ -242,13 +244,17 @@ def _stratum(inside: pd.DataFrame, weeks: NDArray[Any], rules: dict[str, float])
     enough = observed >= rules["trajectory_minimum_observed"]
     estimate = {name: np.full(len(weeks), np.nan) for name in ("mean", "error")}
     status = np.where(enough, "not_identified", "too_few_scores").astype(object)
-    if enough.any():
+    while enough.sum() >= _FEWEST_WEEKS:
         fit = fit_visits(
             values[:, enough], tolerance=rules["model_tolerance"], iterations=int(rules["model_iterations"])
         )
-        status[enough] = fit.status
         if fit.status == "fitted":
+            status[enough] = fit.status
             estimate["mean"][enough], estimate["error"][enough] = fit.mean, fit.standard_error
+            break
+        # Too few courses answered in this week and in the others too: the week with the fewest goes, the rest is tried.
+        weakest = np.flatnonzero(enough)[np.argmin(observed[enough])]
+        enough[weakest], status[weakest] = False, fit.status
     z = stats.norm.ppf(upper)
     rows["model_mean"], rows["model_standard_error"] = estimate["mean"], estimate["error"]
     rows["model_ci_low"] = estimate["mean"] - z * estimate["error"]

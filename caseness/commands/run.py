@@ -63,7 +63,7 @@ def run_all(
         ("publish", lambda say: run_publish(settings=settings, progress=say)),
     ):
         with measured(name) as cost, working(name) as say:
-            report.reports[name] = step(say).as_dict()  # type: ignore[no-untyped-call]
+            report.reports[name] = step(say).as_dict()
         report.steps.append(cost)
     return report
 
