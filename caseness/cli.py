@@ -168,9 +168,8 @@ def _ingest_words(body: dict[str, Any]) -> str:
     ]
     for problem in body["problems"][:20]:
         place = ", ".join(f"{key} {problem[key]}" for key in ("row", "column") if problem.get(key) is not None)
-        lines.append(
-            f"  {problem.get('file')}{' (' + place + ')' if place else ''}: {problem.get('message') or problem.get('rule')}"
-        )
+        says = problem.get("message") or problem.get("rule")
+        lines.append(f"  {problem.get('file')}{' (' + place + ')' if place else ''}: {says}")
         if problem.get("remedy"):
             lines.append(f"    what to do: {problem['remedy']}")
     if len(body["problems"]) > 20:

@@ -17,7 +17,7 @@ _RESET_PEAK = "5"
 
 @dataclass
 class StepCost:
-    """Wall time and peak resident memory of one step; on systems without /proc the peak is that of the process so far."""
+    """Wall time and peak resident memory of one step; without /proc, the peak of the process so far."""
 
     step: str
     seconds: float = 0.0
