@@ -21,6 +21,7 @@ from screening.definitions import definitions
 Row = Mapping[str, Any]
 _OUTCOME_TABLES = ("pub_service_overview", "pub_outcomes_by_group")
 _NARROW_WIDTH = 1
+_NO_CEILING = 10**9
 
 
 @dataclass(frozen=True)
@@ -175,39 +176,43 @@ def attack(system: System, *, seconds: float) -> AttackReport:
     return report
 
 
-def outcome_systems(overview: Sequence[Row], groups: Sequence[Row], profile: Profile) -> list[System]:
-    """One system per group dimension and measure: cells, margins by group and by period, the whole."""
-    systems = []
-    whole = {(row["measure_id"], row["period_id"]): row for row in overview}
-    spans = {row["period_id"]: row["period_kind"] for row in groups}
-    for dimension in sorted({row["group_dimension"] for row in groups}):
-        for measure in sorted({row["measure_id"] for row in groups}):
-            own = [row for row in groups if row["group_dimension"] == dimension and row["measure_id"] == measure]
-            years = sorted(period for period, kind in spans.items() if kind == "financial_year")
-            values = sorted({row["group_value"] for row in own})
-            total = whole.get((measure, "all"))
-            ceiling = (
-                profile.interval(total["denominator_count"], total["denominator_status"], 10**9)[1] if total else 10**9
-            )
-            system = System(f"{measure} by {dimension}")
-            for row in [*own, *(whole[measure, period] for period in ("all", *years) if (measure, period) in whole)]:
-                value = str(row.get("group_value", ""))
-                chosen_values = [value] if value else values
-                chosen_years = years if row["period_id"] == "all" else [row["period_id"]]
-                for what in ("denominator", "numerator"):
-                    cell = _cell(row, what, chosen_values, chosen_years, profile, ceiling)
-                    if cell is not None:
-                        system.cells.append(cell)
-            system.within = [
-                (("numerator", value, year), ("denominator", value, year)) for value in values for year in years
-            ]
-            systems.append(system)
+def outcome_systems(overview: Sequence[Row], groups: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:
+    """One system per group dimension and measure: cells, margins by group and by period, the whole.
+
+    Keys are ``(group_dimension, measure_id)``; the dimension ``all`` is the overview by itself.
+    """
+    years = sorted({row["period_id"] for row in overview if row["period_kind"] == "financial_year"})
+    spans = {"all", *years}
+    whole: dict[str, list[Row]] = {}
+    for row in overview:
+        if row["period_id"] in spans:
+            whole.setdefault(row["measure_id"], []).append(row)
+    families: dict[tuple[str, ...], list[Row]] = {("all", measure): [] for measure in whole}
+    for row in groups:
+        families.setdefault((row["group_dimension"], row["measure_id"]), []).append(row)
+    systems = {}
+    for (dimension, measure), own in sorted(families.items()):
+        values = sorted({row["group_value"] for row in own}) or ["all"]
+        ceiling = max(_highest(row, profile) for row in whole[measure])
+        system = System(f"{measure} by {dimension}")
+        for row in [*own, *whole[measure]]:
+            value = row.get("group_value")
+            chosen_values = [str(value)] if value is not None else values
+            chosen_years = years if row["period_id"] == "all" else [row["period_id"]]
+            for what in ("denominator", "numerator"):
+                system.cells.append(_cell(row, what, chosen_values, chosen_years, profile, ceiling))
+        system.within = [
+            (("numerator", value, year), ("denominator", value, year)) for value in values for year in years
+        ]
+        systems[dimension, measure] = system
     return systems
 
 
-def _cell(
-    row: Row, what: str, values: Sequence[str], years: Sequence[str], profile: Profile, ceiling: int
-) -> Cell | None:
+def _highest(row: Row, profile: Profile) -> int:
+    return profile.interval(row["denominator_count"], row["denominator_status"], _NO_CEILING)[1]
+
+
+def _cell(row: Row, what: str, values: Sequence[str], years: Sequence[str], profile: Profile, ceiling: int) -> Cell:
     status = row[f"{what}_status"]
     if status == "not_applicable":
         low = high = 0
@@ -223,17 +228,15 @@ def _cell(
     return Cell((what, *values, *years), low, high, parts, is_protected=is_hidden)
 
 
-def flow_systems(flow: Sequence[Row], profile: Profile) -> list[System]:
+def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:
     """One system per instrument and pair of weeks. No margin of these tables is published."""
-    systems = []
-    for instrument, week in sorted({(row["instrument_code"], row["from_week"]) for row in flow}):
-        system = System(f"severity flow of {instrument} from week {week}")
-        for row in flow:
-            if (row["instrument_code"], row["from_week"]) == (instrument, week):
-                low, high = profile.interval(row["episodes_count"], row["episodes_status"], 10**9)
-                part = ("flow", str(row["from_band"]), str(row["to_band"]))
-                system.cells.append(Cell(part, low, high, (part,), is_protected=row["episodes_status"] == "suppressed"))
-        systems.append(system)
+    systems: dict[tuple[str, ...], System] = {}
+    for row in flow:
+        key = (row["instrument_code"], str(row["from_week"]))
+        system = systems.setdefault(key, System(f"severity flow of {key[0]} from week {key[1]}"))
+        low, high = profile.interval(row["episodes_count"], row["episodes_status"], _NO_CEILING)
+        part = ("flow", str(row["from_band"]), str(row["to_band"]))
+        system.cells.append(Cell(part, low, high, (part,), is_protected=row["episodes_status"] == "suppressed"))
     return systems
 
 

@@ -1,0 +1,279 @@
+"""Charts of published tables. Colour is never the only cue: line styles, markers, hatching and text say the same."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards import words
+from screening.definitions import definitions
+
+NAVY, TEAL, PLUM, ORANGE, GREY, LILAC = "#12436D", "#28A197", "#801650", "#F46A25", "#3D3D3D", "#A285D1"
+_FONT = "Arial, Helvetica, sans-serif"
+_BAND_SHADES = {
+    "minimal": ("#BFD3E6", ""),
+    "mild": ("#7FA7CC", "/"),
+    "moderate": ("#3F7BB0", ""),
+    "moderately_severe": ("#12436D", "x"),
+    "severe": ("#801650", "."),
+    "not_answered": ("#D9D9D9", "-"),
+}
+
+
+def _finish(figure: go.Figure, *, height: int, title: str) -> go.Figure:
+    figure.update_layout(
+        title={"text": title, "font": {"size": 16}, "x": 0, "xanchor": "left", "yanchor": "top", "y": 0.98},
+        font={"family": _FONT, "size": 13, "color": "#1d1d1b"},
+        plot_bgcolor="#ffffff",
+        paper_bgcolor="#ffffff",
+        height=height,
+        margin={"l": 10, "r": 10, "t": 56, "b": 10},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0, "title": None},
+        hoverlabel={"font": {"family": _FONT}},
+    )
+    figure.update_xaxes(automargin=True, gridcolor="#E5E5E5", linecolor="#6F777B", zeroline=False)
+    figure.update_yaxes(automargin=True, gridcolor="#E5E5E5", linecolor="#6F777B", zeroline=False)
+    return figure
+
+
+def wilson(numerator: float, denominator: float) -> tuple[float, float]:
+    """95 % Wilson interval in percent (Wilson 1927), from counts."""
+    z = 1.959963984540054
+    if denominator <= 0:
+        return math.nan, math.nan
+    share = numerator / denominator
+    centre = (share + z * z / (2 * denominator)) / (1 + z * z / denominator)
+    half = z * math.sqrt(share * (1 - share) / denominator + z * z / (4 * denominator**2)) / (1 + z * z / denominator)
+    return 100 * (centre - half), 100 * (centre + half)
+
+
+def _intervals(frame: pd.DataFrame) -> tuple[list[float], list[float]]:
+    low, high = [], []
+    for row in frame.itertuples():
+        if row.rate_status == "shown":
+            bounds = wilson(row.numerator_count, row.denominator_count)
+            low.append(max(row.rate_percent - bounds[0], 0.0))
+            high.append(max(bounds[1] - row.rate_percent, 0.0))
+        else:
+            low.append(0.0)
+            high.append(0.0)
+    return low, high
+
+
+def against_national(frame: pd.DataFrame) -> go.Figure:
+    """Service rate with its interval, England's figure and the standard, one line per measure."""
+    frame = frame.iloc[::-1]
+    shown = frame[frame["rate_status"] == "shown"]
+    low, high = _intervals(shown)
+    labels = [_wrapped(name) for name in shown["name"]]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=shown["rate_percent"],
+        y=labels,
+        mode="markers+text",
+        name="This service",
+        text=[f"{rate:.1f}" for rate in shown["rate_percent"]],
+        textposition="top center",
+        marker={"color": NAVY, "size": 12, "symbol": "circle"},
+        error_x={"type": "data", "array": high, "arrayminus": low, "color": NAVY},
+        cliponaxis=False,
+    )
+    for column, name, colour, symbol in (
+        ("national_percent", "England", ORANGE, "diamond-open"),
+        ("standard_percent", "National standard", GREY, "line-ns-open"),
+    ):
+        own = frame.dropna(subset=[column])
+        figure.add_scatter(
+            x=own[column],
+            y=[_wrapped(value) for value in own["name"]],
+            mode="markers",
+            name=name,
+            marker={"color": colour, "size": 13, "symbol": symbol, "line": {"width": 3, "color": colour}},
+        )
+    figure.update_xaxes(title="percent", range=[-2, 106])
+    figure.update_yaxes(categoryorder="array", categoryarray=[_wrapped(name) for name in frame["name"]])
+    return _finish(figure, height=80 + 58 * len(frame), title="Measures against the national figures")
+
+
+def _wrapped(text: str) -> str:
+    words_left, lines = text.split(), [""]
+    for word in words_left:
+        if len(lines[-1]) + len(word) > 18 and lines[-1]:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "<br>".join(lines)
+
+
+def over_time(frame: pd.DataFrame, name: str, national: float | None) -> go.Figure:
+    """A measure by quarter of discharge, with intervals; hidden quarters leave a gap."""
+    low, high = _intervals(frame)
+    rates = frame["rate_percent"].where(frame["rate_status"] == "shown")
+    figure = go.Figure()
+    figure.add_scatter(
+        x=frame["period_label"],
+        y=rates,
+        mode="lines+markers",
+        name="This service",
+        connectgaps=False,
+        line={"color": NAVY, "width": 3},
+        marker={"size": 9},
+        error_y={"type": "data", "array": high, "arrayminus": low, "color": NAVY},
+    )
+    if national is not None and not pd.isna(national):
+        figure.add_hline(y=national, line={"color": ORANGE, "dash": "dash", "width": 2})
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="right",
+            y=national,
+            yanchor="bottom",
+            showarrow=False,
+            text=f"England {national:g} %",
+        )
+    figure.update_yaxes(title="percent", rangemode="tozero")
+    return _finish(figure, height=380, title=f"{name} by quarter of discharge")
+
+
+def activity(frame: pd.DataFrame) -> go.Figure:
+    """Counts by quarter and stage of care."""
+    styles = {
+        "referrals_received": (NAVY, "solid", "circle"),
+        "first_treatments": (TEAL, "dash", "square"),
+        "finished_courses": (ORANGE, "dot", "diamond"),
+    }
+    figure = go.Figure()
+    for stage, (colour, dash, symbol) in styles.items():
+        own = frame[frame["stage"] == stage]
+        figure.add_scatter(
+            x=own["period_label"],
+            y=own["episodes_count"],
+            mode="lines+markers",
+            name=words.readable(stage),
+            line={"color": colour, "dash": dash, "width": 3},
+            marker={"symbol": symbol, "size": 9},
+            connectgaps=False,
+        )
+    figure.update_yaxes(title="episodes", rangemode="tozero")
+    return _finish(figure, height=400, title="Referrals, first treatments and finished courses by quarter")
+
+
+def trajectory(frame: pd.DataFrame, instrument: str, stratum: str) -> go.Figure:
+    """Both means by week with their intervals and the caseness line."""
+    model = frame[frame["model_status"] == "shown"]
+    seen = frame[frame["observed_mean_status"] == "shown"]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[*model["week_of_treatment"], *model["week_of_treatment"][::-1]],
+        y=[*model["model_ci_high"], *model["model_ci_low"][::-1]],
+        fill="toself",
+        fillcolor="rgba(18,67,109,0.18)",
+        line={"width": 0},
+        hoverinfo="skip",
+        name="95 % interval of the model mean",
+    )
+    figure.add_scatter(
+        x=model["week_of_treatment"],
+        y=model["model_mean"],
+        mode="lines+markers",
+        name="All starters (model)",
+        line={"color": NAVY, "width": 3},
+        marker={"symbol": "circle", "size": 8},
+    )
+    figure.add_scatter(
+        x=seen["week_of_treatment"],
+        y=seen["observed_mean"],
+        mode="lines+markers",
+        name="Those still answering",
+        line={"color": ORANGE, "width": 3, "dash": "dash"},
+        marker={"symbol": "diamond", "size": 8},
+        error_y={
+            "type": "data",
+            "array": seen["observed_ci_high"] - seen["observed_mean"],
+            "arrayminus": seen["observed_mean"] - seen["observed_ci_low"],
+            "color": ORANGE,
+        },
+    )
+    for row in definitions("thresholds"):
+        if row["instrument_code"] == instrument and row["purpose"] == "caseness":
+            line = float(row["threshold_value"])
+            figure.add_hline(y=line, line={"color": GREY, "dash": "dot", "width": 2})
+            figure.add_annotation(
+                x=1, xref="paper", xanchor="right", y=line, yanchor="bottom", showarrow=False, text=f"caseness {line:g}"
+            )
+    figure.update_xaxes(title="week of treatment", dtick=2)
+    figure.update_yaxes(title=f"mean {instrument} (score points)", rangemode="tozero")
+    return _finish(figure, height=460, title=f"{instrument}: {words.readable(stratum).lower()}, by week of treatment")
+
+
+def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
+    """Where each band stands four weeks later, as shares of the published counts."""
+    order = [row["band"] for row in definitions("severity_bands") if row["instrument_code"] == instrument]
+    figure = go.Figure()
+    shown = frame[frame["episodes_status"].isin(["shown", "zero"])].copy()
+    shown["start"] = [f"week {row.from_week}, {words.readable(row.from_band).lower()}" for row in shown.itertuples()]
+    starts = [
+        f"week {week}, {words.readable(band).lower()}" for week in sorted(frame["from_week"].unique()) for band in order
+    ]
+    shown = shown[shown["start"].isin(starts)]
+    totals = shown.groupby("start")["episodes_count"].sum()
+    for band in [*order, "not_answered"]:
+        own = shown[shown["to_band"] == band].set_index("start")["episodes_count"].reindex(starts)
+        share = 100 * own / totals.reindex(starts)
+        colour, pattern = _BAND_SHADES[band]
+        figure.add_bar(
+            y=starts,
+            x=share,
+            orientation="h",
+            name=f"then {words.readable(band).lower()}",
+            marker={
+                "color": colour,
+                "pattern": {"shape": pattern, "fgcolor": "#ffffff"},
+                "line": {"color": "#fff", "width": 1},
+            },
+            customdata=own,
+            hovertemplate="%{y}<br>%{fullData.name}: %{x:.0f} % (%{customdata:,} courses)<extra></extra>",
+        )
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title="percent of the shown courses, four weeks later", range=[0, 100])
+    figure.update_yaxes(categoryorder="array", categoryarray=starts[::-1])
+    finished = _finish(figure, height=160 + 34 * len(starts), title=f"{instrument}: severity bands over the weeks")
+    finished.update_layout(legend={"y": -0.1})
+    return finished
+
+
+def by_group(frame: pd.DataFrame, measure: str, group: str, whole: float | None) -> go.Figure:
+    """A measure by group with intervals, beside the whole service."""
+    frame = frame.iloc[::-1]
+    shown = frame[frame["rate_status"] == "shown"]
+    low, high = _intervals(shown)
+    names = {value: _wrapped(words.readable(str(value))) for value in frame["group_value"]}
+    figure = go.Figure()
+    figure.add_scatter(
+        x=shown["rate_percent"],
+        y=[names[value] for value in shown["group_value"]],
+        mode="markers+text",
+        text=[f"{rate:.1f}" for rate in shown["rate_percent"]],
+        textposition="top center",
+        name=measure,
+        marker={"color": NAVY, "size": 12},
+        error_x={"type": "data", "array": high, "arrayminus": low, "color": NAVY},
+        showlegend=False,
+        cliponaxis=False,
+    )
+    hidden = frame[frame["rate_status"] != "shown"]
+    for row in hidden.itertuples():
+        figure.add_annotation(
+            x=0, y=names[row.group_value], xanchor="left", showarrow=False, text=row.rate_status.replace("_", " ")
+        )
+    if whole is not None and not pd.isna(whole):
+        figure.add_vline(x=whole, line={"color": ORANGE, "dash": "dash", "width": 2})
+        figure.add_annotation(
+            x=whole, y=1, yref="paper", yanchor="bottom", showarrow=False, text=f"whole service {whole:.1f} %"
+        )
+    figure.update_xaxes(title="percent", rangemode="tozero")
+    figure.update_yaxes(categoryorder="array", categoryarray=[names[value] for value in frame["group_value"]])
+    figure = _finish(figure, height=150 + 48 * len(frame), title=f"{measure} by {group.lower()}")
+    figure.update_layout(margin={"t": 90})
+    return figure

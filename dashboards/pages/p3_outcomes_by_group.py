@@ -1,0 +1,46 @@
+"""Who is left behind: outcomes by group."""
+
+import streamlit as st
+
+from dashboards import charts, frame, queries, words
+
+release = frame.current_release()
+st.title("Who is left behind")
+frame.banner(release)
+definitions = queries.measures(release.settings, release.file)
+names = dict(zip(definitions["measure_id"], definitions["name"], strict=True))
+one, two, three = st.columns(3)
+group = one.selectbox("Group", list(queries.GROUPS), format_func=lambda key: queries.GROUPS[key])
+measure = two.selectbox(
+    "Measure", list(names), index=list(names).index("nhs_tt_recovery"), format_func=lambda key: names[key]
+)
+periods = queries.group_periods(release.settings, release.file)
+labels = dict(zip(periods["period_id"], periods["period_label"], strict=True)) or {"all": "all"}
+period = three.selectbox(
+    "Period of discharge", list(labels), format_func=lambda key: "All: " + labels[key] if key == "all" else labels[key]
+)
+rows = queries.outcomes_by_group(release.settings, release.file, group, measure, period)
+if rows.empty:
+    st.info(
+        "Not published at this detail: the audit found that hidden counts could be worked out from it. "
+        "Choose another measure or group; the whole service is on the page Where are we now."
+    )
+    st.stop()
+whole = queries.overview(release.settings, release.file, period)
+whole_rate = whole[whole["measure_id"] == measure].iloc[0]["rate_percent"]
+definition = definitions[definitions["measure_id"] == measure].iloc[0]
+table = rows[["group_value"]].rename(columns={"group_value": queries.GROUPS[group]})
+table[queries.GROUPS[group]] = [words.readable(str(value)) for value in rows["group_value"]]
+table["rate"] = frame.rate_column(rows)
+table["numerator"] = frame.count_column(rows, "numerator")
+table["denominator"] = frame.count_column(rows, "denominator")
+frame.figure(
+    charts.by_group(rows, names[measure], queries.GROUPS[group], whole_rate),
+    table,
+    key=f"by_{group}",
+    n=f"{int(rows['denominator_count'].fillna(0).sum()):,} in the denominators shown (sum of rounded counts)",
+    period=labels[period],
+    method=f"{definition['formula']}. {definition['denominator_text']}. {definition['caveat']}. {words.GROUP_NOTE}",
+    hidden=words.suppression_words(rows["rate_status"], release.profile),
+    release=release,
+)

@@ -1,0 +1,37 @@
+"""Can I trust the data: what the quality rules found."""
+
+import streamlit as st
+
+from dashboards import frame, queries, words
+
+release = frame.current_release()
+st.title("Can I trust the data")
+frame.banner(release)
+rows = queries.data_quality(release.settings, release.file)
+passed, failed = int((rows["status"] == "passed").sum()), int(rows["status"].isin(["failed", "error"]).sum())
+columns = st.columns(3)
+columns[0].metric("Rules passed", passed, border=True)
+columns[1].metric("Rules failed", failed, border=True)
+columns[2].metric("Not applicable", int((rows["status"] == "not_applicable").sum()), border=True)
+st.write(
+    "A failed fatal rule stops publication, so none is here. Conventions point at something the sender should mend; "
+    "characterizations describe the data and set no bar to cross."
+)
+table = rows[["status", "severity"]].copy()
+table["status"] = [status.replace("_", " ") for status in table["status"]]
+table["rule"] = [words.readable(rule) for rule in rows["rule_id"]]
+table["where"] = rows["table_name"]
+table["rows failed"] = frame.count_column(rows, "rows_failed")
+table["rows checked"] = frame.count_column(rows, "rows_checked")
+table["why"], table["what to do"] = rows["reason"], rows["remedy"]
+st.dataframe(table, hide_index=True, width="stretch", height=560)
+hidden = words.suppression_words(rows["rows_failed_status"], release.profile)
+st.markdown(
+    f"**n** {len(rows)} rules · **Period** all deliveries up to {release.facts['as_of_date']}  \n**Suppressed** {hidden}"
+)
+st.download_button(
+    "Download CSV",
+    data=f"# release {release.facts['release_id']}\n" + table.to_csv(index=False),
+    file_name=f"{release.facts['release_id']}_data_quality.csv",
+    mime="text/csv",
+)

@@ -1,0 +1,27 @@
+"""How was this made: definitions, benchmarks and the release."""
+
+import pandas as pd
+import streamlit as st
+
+from dashboards import frame, queries
+
+release = frame.current_release()
+st.title("How was this made")
+frame.banner(release)
+st.subheader("Measures")
+for row in queries.measures(release.settings, release.file).itertuples():
+    with st.expander(f"{row.name} (version {row.definition_version})"):
+        st.markdown(
+            f"**Formula** {row.formula}  \n**Denominator** {row.denominator_text}  \n**Caution** {row.caveat}  \n"
+            f"**Source** {row.source}"
+        )
+st.subheader("Published figures beside ours")
+st.dataframe(queries.benchmarks(release.settings, release.file), hide_index=True, width="stretch")
+st.subheader("This release")
+facts = pd.DataFrame(sorted(release.facts.items()), columns=["fact", "value"])
+st.dataframe(facts, hide_index=True, width="stretch", height=500)
+st.write(
+    "Every count was rounded once from its own true value; every rate is computed from rounded counts; counts that are "
+    "too small, and groups in which everyone or nobody has an outcome, are suppressed. The manifest beside the release "
+    "names its inputs by hash and says what the attacker found."
+)

@@ -1,0 +1,169 @@
+"""The only SQL of the dashboard. Opens a release read-only and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from caseness import warehouse
+from caseness.settings import Settings
+
+SCOPE = "public"
+GROUPS = {
+    "main_modality": "Main modality",
+    "service_code": "Service",
+    "age_band": "Age",
+    "sex": "Sex",
+    "ethnic_group": "Ethnic group",
+    "imd_quintile": "Deprivation fifth (1 = most deprived)",
+    "rurality": "Rurality",
+    "severity_band_first": "First PHQ-9 band",
+}
+
+
+def release_file(settings: Settings) -> Path | None:
+    """The file of the current release, or None when nothing is published."""
+    pointer = settings.paths.current_release
+    if not pointer.exists():
+        return None
+    body = json.loads(pointer.read_text(encoding="utf-8"))
+    file = settings.paths.releases / str(body["files"][SCOPE])
+    return file if file.exists() else None
+
+
+def _ask(settings: Settings, file: Path, statement: str, *values: str) -> pd.DataFrame:
+    with warehouse.reader(file, settings, missing="nothing is published yet") as connection:
+        return connection.execute(statement, list(values)).df()
+
+
+def metadata(settings: Settings, file: Path) -> dict[str, str]:
+    """Facts of the release: key -> value."""
+    frame = _ask(settings, file, "select key, value from release_metadata")
+    return dict(zip(frame["key"], frame["value"], strict=True))
+
+
+def periods(settings: Settings, file: Path) -> pd.DataFrame:
+    """One row per published period, the whole first, newest years and quarters next."""
+    return _ask(
+        settings,
+        file,
+        """
+        select distinct period_id, period_kind, period_label, period_start, period_end from pub_service_overview
+        order by case period_kind when 'all' then 0 when 'custom' then 1 when 'financial_year' then 2 else 3 end,
+            period_start desc
+        """,
+    )
+
+
+def overview(settings: Settings, file: Path, period_id: str) -> pd.DataFrame:
+    """One row per measure of the whole service in a period, with the national figures beside it."""
+    return _ask(
+        settings,
+        file,
+        """
+        select
+            measures.name, measures.higher_is, measures.formula, measures.denominator_text, measures.caveat,
+            results.*, national.benchmark_percent as national_percent, standard.benchmark_percent as standard_percent,
+            national.period_start as national_start, national.period_end as national_end
+        from pub_service_overview as results
+        inner join pub_measures as measures on results.measure_id = measures.measure_id
+        left join pub_benchmarks as national
+            on results.measure_id = national.measure_id and national.benchmark_kind = 'national_result'
+        left join pub_benchmarks as standard
+            on results.measure_id = standard.measure_id and standard.benchmark_kind = 'standard'
+        where results.period_id = ?
+        order by measures.higher_is, measures.name
+        """,
+        period_id,
+    )
+
+
+def measure_over_time(settings: Settings, file: Path, measure_id: str) -> pd.DataFrame:
+    """One row per quarter for a measure of the whole service."""
+    return _ask(
+        settings,
+        file,
+        "select * from pub_service_overview where measure_id = ? and period_kind = 'quarter' order by period_start",
+        measure_id,
+    )
+
+
+def activity(settings: Settings, file: Path) -> pd.DataFrame:
+    """One row per quarter and stage of care."""
+    return _ask(settings, file, "select * from pub_activity where period_kind = 'quarter' order by period_start, stage")
+
+
+def measures(settings: Settings, file: Path) -> pd.DataFrame:
+    """One row per measure definition."""
+    return _ask(settings, file, "select * from pub_measures order by name")
+
+
+def outcomes_by_group(settings: Settings, file: Path, dimension: str, measure_id: str, period_id: str) -> pd.DataFrame:
+    """One row per group value; empty when the release does not publish this detail."""
+    return _ask(
+        settings,
+        file,
+        """
+        select * from pub_outcomes_by_group
+        where group_dimension = ? and measure_id = ? and period_id = ? order by group_value
+        """,
+        dimension,
+        measure_id,
+        period_id,
+    )
+
+
+def group_periods(settings: Settings, file: Path) -> pd.DataFrame:
+    """One row per period that groups are published for."""
+    return _ask(
+        settings,
+        file,
+        "select distinct period_id, period_label, period_start, period_end from pub_outcomes_by_group "
+        "order by case period_id when 'all' then 0 else 1 end, period_start desc",
+    )
+
+
+def trajectories(settings: Settings, file: Path, instrument_code: str, stratum: str) -> pd.DataFrame:
+    """One row per week of treatment. ``stratum`` is ``all`` or a modality."""
+    return _ask(
+        settings,
+        file,
+        "select * from pub_trajectories where instrument_code = ? and stratum_value = ? order by week_of_treatment",
+        instrument_code,
+        stratum,
+    )
+
+
+def strata(settings: Settings, file: Path) -> list[str]:
+    """Published strata, the whole first."""
+    frame = _ask(
+        settings,
+        file,
+        "select distinct stratum_value, stratum_dimension from pub_trajectories "
+        "order by case stratum_dimension when 'all' then 0 else 1 end, stratum_value",
+    )
+    return [str(value) for value in frame["stratum_value"]]
+
+
+def severity_flow(settings: Settings, file: Path, instrument_code: str) -> pd.DataFrame:
+    """One row per pair of weeks and pair of bands."""
+    return _ask(
+        settings, file, "select * from pub_severity_flow where instrument_code = ? order by from_week", instrument_code
+    )
+
+
+def data_quality(settings: Settings, file: Path) -> pd.DataFrame:
+    """One row per quality rule, failures first."""
+    return _ask(
+        settings,
+        file,
+        "select * from pub_data_quality order by "
+        "case status when 'error' then 0 when 'failed' then 1 when 'passed' then 2 else 3 end, severity, rule_id",
+    )
+
+
+def benchmarks(settings: Settings, file: Path) -> pd.DataFrame:
+    """One row per benchmark with its source."""
+    return _ask(settings, file, "select * from pub_benchmarks order by measure_id, benchmark_kind")
