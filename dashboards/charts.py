@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -49,9 +50,13 @@ def wilson(numerator: float, denominator: float) -> tuple[float, float]:
     return 100 * (centre - half), 100 * (centre + half)
 
 
+def _rows(frame: pd.DataFrame) -> list[Any]:
+    return list(frame.itertuples())
+
+
 def _intervals(frame: pd.DataFrame) -> tuple[list[float], list[float]]:
     low, high = [], []
-    for row in frame.itertuples():
+    for row in _rows(frame):
         if row.rate_status == "shown":
             bounds = wilson(row.numerator_count, row.denominator_count)
             low.append(max(row.rate_percent - bounds[0], 0.0))
@@ -212,7 +217,7 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
     order = [row["band"] for row in definitions("severity_bands") if row["instrument_code"] == instrument]
     figure = go.Figure()
     shown = frame[frame["episodes_status"].isin(["shown", "zero"])].copy()
-    shown["start"] = [f"week {row.from_week}, {words.readable(row.from_band).lower()}" for row in shown.itertuples()]
+    shown["start"] = [f"week {row.from_week}, {words.readable(row.from_band).lower()}" for row in _rows(shown)]
     starts = [
         f"week {week}, {words.readable(band).lower()}" for week in sorted(frame["from_week"].unique()) for band in order
     ]
@@ -263,7 +268,7 @@ def by_group(frame: pd.DataFrame, measure: str, group: str, whole: float | None)
         cliponaxis=False,
     )
     hidden = frame[frame["rate_status"] != "shown"]
-    for row in hidden.itertuples():
+    for row in _rows(hidden):
         figure.add_annotation(
             x=0, y=names[row.group_value], xanchor="left", showarrow=False, text=row.rate_status.replace("_", " ")
         )

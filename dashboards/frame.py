@@ -38,6 +38,7 @@ def current_release() -> Release:
         st.write("The dashboard shows releases only. Publish one, then reload this page:")
         st.code("caseness run PATH...", language="shell")
         st.stop()
+        raise RuntimeError("the page has stopped")
     return Release(settings, file, queries.metadata(settings, file))
 
 

@@ -21,13 +21,15 @@ STAGES = {
     "discharged": "Discharged",
 }
 TRAJECTORY_NOTE = (
-    "The mean of those still answering leaves out everyone who stopped, and people tend to stop for a reason. The model "
-    "mean is of all who started: a likelihood model of every score (multivariate normal over weeks, unstructured "
-    "covariance), valid if, given the scores seen, stopping does not depend on the scores not seen (missing at random). "
+    "The mean of those still answering leaves out everyone who stopped, and people tend to stop for a reason. The "
+    "model mean is of all who started: a likelihood model of every score (multivariate normal over weeks, unstructured "
+    "covariance), valid if, given the scores seen, stopping does not depend on the scores not seen (missing at "
+    "random). "
     "Bands and whiskers are 95 % intervals. Week 0 is the last score at or before the first treatment."
 )
 FLOW_NOTE = (
-    "Where people of each band stand four weeks later. 'No answer' counts those without a score in the two weeks before. "
+    "Where people of each band stand four weeks later. 'No answer' counts those without a score in the two weeks "
+    "before. "
     "Only courses that began long enough ago are in it."
 )
 OVERVIEW_NOTE = (

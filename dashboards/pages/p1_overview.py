@@ -26,7 +26,8 @@ for column, measure in zip(
         border=True,
     )
     column.caption(
-        f"of {words.count_words(row['denominator_count'], row['denominator_status'])}; England {row['national_percent']:g} %"
+        f"of {words.count_words(row['denominator_count'], row['denominator_status'])}; "
+        f"England {row['national_percent']:g} %"
     )
 table = rows[["name"]].rename(columns={"name": "measure"})
 table["rate"] = frame.rate_column(rows)

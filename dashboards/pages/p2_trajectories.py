@@ -32,7 +32,8 @@ frame.figure(
     charts.trajectory(weeks, instrument, "all starters" if stratum == "all" else stratum),
     table,
     key="trajectory",
-    n=f"{words.count_words(first['starters_count'], first['starters_status'])} courses that began treatment; scores by week in the table",
+    n=words.count_words(first["starters_count"], first["starters_status"])
+    + " courses that began treatment; scores by week in the table",
     period=f"{release.facts['data_period_start']} to {release.facts['data_period_end']}",
     method=words.TRAJECTORY_NOTE + " " + str(first["method"]),
     hidden=words.suppression_words(weeks["model_status"], release.profile),
@@ -51,7 +52,8 @@ else:
         charts.severity_flow(flow, instrument),
         table,
         key="severity_flow",
-        n=f"{int(flow[flow['from_week'] == 0]['episodes_count'].fillna(0).sum()):,} courses at week 0 (sum of rounded counts)",
+        n=f"{int(flow.loc[flow['from_week'] == 0, 'episodes_count'].fillna(0).sum()):,} courses at week 0 "
+        "(sum of rounded counts)",
         period=f"{release.facts['data_period_start']} to {release.facts['data_period_end']}",
         method=words.FLOW_NOTE,
         hidden=words.suppression_words(flow["episodes_status"], release.profile),

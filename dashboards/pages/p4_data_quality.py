@@ -27,7 +27,8 @@ table["why"], table["what to do"] = rows["reason"], rows["remedy"]
 st.dataframe(table, hide_index=True, width="stretch", height=560)
 hidden = words.suppression_words(rows["rows_failed_status"], release.profile)
 st.markdown(
-    f"**n** {len(rows)} rules · **Period** all deliveries up to {release.facts['as_of_date']}  \n**Suppressed** {hidden}"
+    f"**n** {len(rows)} rules · **Period** all deliveries up to {release.facts['as_of_date']}  \n"
+    f"**Suppressed** {hidden}"
 )
 st.download_button(
     "Download CSV",
