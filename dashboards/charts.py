@@ -12,14 +12,15 @@ from dashboards import words
 from screening.definitions import definitions
 
 NAVY, TEAL, PLUM, ORANGE, GREY, LILAC = "#12436D", "#28A197", "#801650", "#F46A25", "#3D3D3D", "#A285D1"
+_LABEL_FROM_PERCENT = 6
 _FONT = "Arial, Helvetica, sans-serif"
 _BAND_SHADES = {
-    "minimal": ("#BFD3E6", ""),
-    "mild": ("#7FA7CC", "/"),
-    "moderate": ("#3F7BB0", ""),
-    "moderately_severe": ("#12436D", "x"),
-    "severe": ("#801650", "."),
-    "not_answered": ("#D9D9D9", "-"),
+    "minimal": ("#DCE8F2", "min", "#1d1d1b"),
+    "mild": ("#9DBFDB", "mild", "#1d1d1b"),
+    "moderate": ("#3F7BB0", "mod", "#ffffff"),
+    "moderately_severe": ("#12436D", "m-s", "#ffffff"),
+    "severe": ("#801650", "sev", "#ffffff"),
+    "not_answered": ("#D9D9D9", "none", "#1d1d1b"),
 }
 
 
@@ -226,17 +227,18 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
     for band in [*order, "not_answered"]:
         own = shown[shown["to_band"] == band].set_index("start")["episodes_count"].reindex(starts)
         share = 100 * own / totals.reindex(starts)
-        colour, pattern = _BAND_SHADES[band]
+        colour, label, ink = _BAND_SHADES[band]
         figure.add_bar(
             y=starts,
             x=share,
             orientation="h",
-            name=f"then {words.readable(band).lower()}",
-            marker={
-                "color": colour,
-                "pattern": {"shape": pattern, "fgcolor": "#ffffff"},
-                "line": {"color": "#fff", "width": 1},
-            },
+            name=f"then {words.readable(band).lower()} ({label})",
+            marker={"color": colour, "line": {"color": "#ffffff", "width": 1}},
+            text=[label if value >= _LABEL_FROM_PERCENT else "" for value in share],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            textfont={"color": ink, "size": 11},
             customdata=own,
             hovertemplate="%{y}<br>%{fullData.name}: %{x:.0f} % (%{customdata:,} courses)<extra></extra>",
         )
@@ -244,7 +246,7 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
     figure.update_xaxes(title="percent of the shown courses, four weeks later", range=[0, 100])
     figure.update_yaxes(categoryorder="array", categoryarray=starts[::-1])
     finished = _finish(figure, height=160 + 34 * len(starts), title=f"{instrument}: severity bands over the weeks")
-    finished.update_layout(legend={"y": -0.1})
+    finished.update_layout(legend={"y": -0.1, "traceorder": "normal"})
     return finished
 
 

@@ -14,6 +14,7 @@ BANDS = {
     "severe": "Severe",
     "not_answered": "No answer",
 }
+NAMES = {"vr_exposure": "VR exposure", "self_guided_app": "Self-guided app", "in_person": "In person"}
 STAGES = {
     "referrals_received": "Referrals received",
     "first_treatments": "First treatments",
@@ -44,7 +45,7 @@ GROUP_NOTE = (
 
 def readable(name: str) -> str:
     """A code as words."""
-    return {**BANDS, **STAGES}.get(name, name.replace("_", " ").capitalize() if name.islower() else name)
+    return {**BANDS, **STAGES, **NAMES}.get(name, name.replace("_", " ").capitalize() if name.islower() else name)
 
 
 def count_words(count: Any, status: str) -> str:
