@@ -190,7 +190,7 @@ def outcome_systems(overview: Sequence[Row], groups: Sequence[Row], profile: Pro
     families: dict[tuple[str, ...], list[Row]] = {("all", measure): [] for measure in whole}
     for row in groups:
         families.setdefault((row["group_dimension"], row["measure_id"]), []).append(row)
-    systems = {}
+    systems: dict[tuple[str, ...], System] = {}
     for (dimension, measure), own in sorted(families.items()):
         values = sorted({row["group_value"] for row in own}) or ["all"]
         ceiling = max(_highest(row, profile) for row in whole[measure])

@@ -5,9 +5,13 @@ Great Expectations 1.24 reads results after it has closed their connection, whic
 
 from __future__ import annotations
 
+from typing import Any
+
 from duckdb_sqlalchemy import Dialect, DuckDBExecutionContext
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
+
+_OPEN: list[Any] = []
 
 
 class BufferedContext(DuckDBExecutionContext):  # type: ignore[misc]
@@ -28,7 +32,19 @@ class BufferedDialect(Dialect):  # type: ignore[misc]
     execution_ctx_cls = BufferedContext
     supports_statement_cache = False
 
+    def connect(self, *arguments: Any, **options: Any) -> Any:
+        """A connection that ``close_all`` knows."""
+        connection = super().connect(*arguments, **options)
+        _OPEN.append(connection)
+        return connection
+
 
 def register() -> None:
     """Make ``duckdb://`` mean the buffered dialect in this process."""
     registry.register("duckdb", __name__, "BufferedDialect")
+
+
+def close_all() -> None:
+    """Close every connection the dialect made: pools keep theirs, and an open reader blocks the next configuration."""
+    while _OPEN:
+        _OPEN.pop().close()

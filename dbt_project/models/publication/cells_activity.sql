@@ -11,7 +11,8 @@ dated as (
     union all
     select person_id, 'first_treatments' as stage, first_treatment_date as stage_date from episodes
     union all
-    select person_id, 'finished_courses' as stage, discharge_date as stage_date from episodes where has_finished_course
+    select person_id, 'finished_courses' as stage, discharge_date as stage_date from episodes
+    where has_finished_course
     union all
     select person_id, 'discharged' as stage, discharge_date as stage_date from episodes
 ),
