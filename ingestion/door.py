@@ -344,10 +344,11 @@ class _Loading:
         found = self._found
         contract = contracts()[found.stream or ""]
         frames: Iterator[pl.DataFrame]
+        names = {column.name for column in contract.columns}
         if found.form == "csv":
-            frames = reading.read_csv(found.path, limit_bytes=self._limit)
+            frames = reading.read_csv(found.path, limit_bytes=self._limit, known=names)
         elif found.form == "parquet":
-            frames = reading.read_parquet(found.path, limit_bytes=self._limit)
+            frames = reading.read_parquet(found.path, limit_bytes=self._limit, known=names)
         else:
             frames = self._ndjson_frames(contract)
         for text in frames:
@@ -363,6 +364,13 @@ class _Loading:
 
     def _check_columns(self, text: pl.DataFrame, contract: Contract) -> None:
         known = {column.name for column in contract.columns}
+        given = set(text.columns) - {ROW_NUMBER}
+        if given and not given & known:
+            raise RefusedFile(
+                "header",
+                "no column of the contract is there; the header line may be missing, or not comma separated",
+                remedy=f"the columns of {contract.stream} are in the data dictionary",
+            )
         for name in text.columns:
             if name in known or name == ROW_NUMBER:
                 continue

@@ -10,7 +10,8 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ class BoundedReader(io.RawIOBase):
         """Fill ``buffer``; refuse the file when the limit is passed or the archive is broken."""
         try:
             chunk = self._stream.read(len(buffer))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise RefusedFile("archive", "the compressed file is damaged", remedy="send it again") from error
         self._left -= len(chunk)
         if self._left < 0:
@@ -73,14 +74,21 @@ def _check_block(block: bytes, first_row: int) -> None:
 def _unify_line_ends(block: bytes, *, crlf: bool, first_row: int) -> bytes:
     returns, pairs = block.count(b"\r"), block.count(b"\r\n")
     if returns != pairs or (pairs and pairs != block.count(b"\n")) or bool(pairs) != crlf:
-        raise RefusedFile("line_ends", "line ends are mixed", remedy=_FIX_EXPORT, row=first_row)
+        odd = re.search(rb"(?<!\r)\n|\r(?!\n)" if crlf else rb"\r", block)
+        row = first_row + block.count(b"\n", 0, odd.start() if odd else 0)
+        raise RefusedFile("line_ends", "line ends are mixed", remedy=_FIX_EXPORT, row=row)
     return block.replace(b"\r\n", b"\n") if crlf else block
 
 
-def _check_header(header: Sequence[str]) -> None:
+def _check_header(header: Sequence[str], known: Collection[str]) -> None:
+    """Refuse names that repeat or are blank. Only known names are told: in a file without a header they are values."""
     if len(set(header)) != len(header):
-        twice = sorted({name for name in header if header.count(name) > 1})
-        raise RefusedFile("duplicate_header", f"column {twice[0]!r} stands twice", remedy=_FIX_EXPORT, column=twice[0])
+        twice = sorted({name for name in header if header.count(name) > 1}, key=lambda name: (name not in known, name))
+        if twice[0] in known:
+            message, column = f"column {twice[0]!r} stands twice", twice[0]
+        else:
+            message, column = "two columns have the same name, or the header line is missing", None
+        raise RefusedFile("duplicate_header", message, remedy=_FIX_EXPORT, column=column)
     if any(not name or name != name.strip() for name in header):
         raise RefusedFile("header", "a column has no name, or blanks around it", remedy=_FIX_EXPORT)
 
@@ -108,10 +116,11 @@ def _lines(stream: io.BufferedReader, *, is_end_needed: bool = True) -> Iterator
         )
 
 
-def read_csv(path: Path, *, limit_bytes: int) -> Iterator[pl.DataFrame]:
+def read_csv(path: Path, *, limit_bytes: int, known: Collection[str] = ()) -> Iterator[pl.DataFrame]:
     """Frames of an RFC 4180 CSV: comma, UTF-8 (a byte order mark is dropped), one header line.
 
-    Raises ``RefusedFile`` for anything else, with row and rule. A header without rows yields one empty frame.
+    Raises ``RefusedFile`` for anything else, with row and rule. A header without rows yields one empty frame. ``known``
+    are the column names that a message may tell.
     """
     header: list[str] | None = None
     crlf = False
@@ -125,13 +134,13 @@ def read_csv(path: Path, *, limit_bytes: int) -> Iterator[pl.DataFrame]:
                 crlf = block.partition(b"\n")[0].endswith(b"\r")
             block = _unify_line_ends(block, crlf=crlf, first_row=first)
             if b'"' in block:
-                quoted = _quoted_rest(block, stream, first, header, crlf=crlf)
+                quoted = _quoted_rest(block, stream, first, header, crlf=crlf, known=known)
                 yield from quoted
                 return
             if header is None:
                 line, _, block = block.partition(b"\n")
                 header = line.decode("utf-8").split(",")
-                _check_header(header)
+                _check_header(header, known)
                 first = 1
             yield _plain_block(block, header, first)
     if header is None:
@@ -170,7 +179,13 @@ def _plain_block(block: bytes, header: list[str], first: int) -> pl.DataFrame:
 
 
 def _quoted_rest(
-    block: bytes, stream: io.BufferedReader, first: int, header: list[str] | None, *, crlf: bool
+    block: bytes,
+    stream: io.BufferedReader,
+    first: int,
+    header: list[str] | None,
+    *,
+    crlf: bool,
+    known: Collection[str],
 ) -> Iterator[pl.DataFrame]:
     """The rest of a file once a quote has been seen: field by field by RFC 4180, without line breaks in fields."""
     row = max(first, 1)
@@ -180,7 +195,7 @@ def _quoted_rest(
             fields = _quoted_fields(line, at + offset)
             if header is None:
                 header = fields
-                _check_header(header)
+                _check_header(header, known)
                 continue
             if len(fields) != len(header) or line == "":
                 raise RefusedFile(
@@ -293,11 +308,12 @@ def _records_frame(rows: list[dict[str, str | int | None]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), ROW_NUMBER: pl.Int64})
 
 
-def read_parquet(path: Path, *, limit_bytes: int) -> Iterator[pl.DataFrame]:
+def read_parquet(path: Path, *, limit_bytes: int, known: Collection[str] = ()) -> Iterator[pl.DataFrame]:
     """Frames of a Parquet file with flat columns, as text: dates in ISO form, times in UTC with a Z."""
     try:
         with path.open("rb") as handle:
             file = pq.ParquetFile(handle)
+            _check_header(file.schema_arrow.names, known)
             if sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)) > limit_bytes:
                 raise RefusedFile(
                     "too_large", "the file is larger than allowed", remedy="raise file_size_limit_megabytes"
@@ -315,7 +331,7 @@ def read_parquet(path: Path, *, limit_bytes: int) -> Iterator[pl.DataFrame]:
                 empty = pl.from_arrow(file.schema_arrow.empty_table())
                 if isinstance(empty, pl.DataFrame):
                     yield _as_text(empty).with_columns(pl.lit(None, dtype=pl.Int64).alias(ROW_NUMBER))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise RefusedFile("parquet", "the file is not readable Parquet", remedy="write the file again") from error
 
 
