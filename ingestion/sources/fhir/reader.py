@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -339,8 +340,7 @@ def _questionnaire_response(resource: Resource, number: int, batch: Batch) -> No
     if instrument is None and not codes & set(totals):
         batch.faults.append((number, "item", "not_contracted"))
         return
-    response = _own_id(resource) or "|".join(str(base[key]) for key in ("person_code", "contact_code", "answered_at"))
-    base["response_code"] = response
+    base["response_code"] = _own_id(resource) or _code_without_id(resource, base)
     rows: list[tuple[str, Row]] = []
     numbers = {code: dict(_instruments().get(code, ())).get(instrument or "") for code in codes}
     for code, item in items:
@@ -366,6 +366,13 @@ def _questionnaire_response(resource: Resource, number: int, batch: Batch) -> No
             )
     for stream, row in rows:
         batch.add(stream, number, row)
+
+
+def _code_without_id(resource: Resource, base: Row) -> str:
+    """Person, encounter and time; where no person is named, the content, so that two strangers' forms stay two."""
+    if base["person_code"] is None:
+        return hashlib.sha256(orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return "|".join(str(base[key]) for key in ("person_code", "contact_code", "answered_at"))
 
 
 def _last_updated(resource: Resource) -> str | None:
