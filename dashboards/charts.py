@@ -225,7 +225,7 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
     shown = shown[shown["start"].isin(starts)]
     totals = shown.groupby("start")["episodes_count"].sum()
     for band in [*order, "not_answered"]:
-        own = shown[shown["to_band"] == band].set_index("start")["episodes_count"].reindex(starts)
+        own = shown[shown["to_band"] == band].set_index("start")["episodes_count"].reindex(starts).astype(float)
         share = 100 * own / totals.reindex(starts)
         colour, label, ink = _BAND_SHADES[band]
         figure.add_bar(
@@ -239,7 +239,7 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
             insidetextanchor="middle",
             textangle=0,
             textfont={"color": ink, "size": 11},
-            customdata=own,
+            customdata=own.fillna(0),
             hovertemplate="%{y}<br>%{fullData.name}: %{x:.0f} % (%{customdata:,} courses)<extra></extra>",
         )
     figure.update_layout(barmode="stack")

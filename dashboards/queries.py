@@ -115,6 +115,14 @@ def outcomes_by_group(settings: Settings, file: Path, dimension: str, measure_id
     )
 
 
+def published_groups(settings: Settings, file: Path, measure_id: str) -> list[str]:
+    """Group dimensions that the release publishes for a measure."""
+    frame = _ask(
+        settings, file, "select distinct group_dimension from pub_outcomes_by_group where measure_id = ?", measure_id
+    )
+    return [group for group in GROUPS if group in set(frame["group_dimension"])]
+
+
 def group_periods(settings: Settings, file: Path) -> pd.DataFrame:
     """One row per period that groups are published for."""
     return _ask(

@@ -1,19 +1,50 @@
-"""Fixtures every test may use."""
+"""Shared fixtures: where the official data lies, and one synthetic service that several tests look at."""
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from caseness.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of the shared reference data; tests that need it are skipped where it is absent."""
-    folder = Path(os.environ.get("CASENESS_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    """The folder of official data with expected results; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("CASENESS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip("the shared reference data are not beside this checkout (set CASENESS_SHARED_DATA)")
+        pytest.skip("the official data are not on this machine; set CASENESS_SHARED_DATA")
     return folder
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A synthetic service that went the whole way."""
+
+    home: Path
+    settings: Settings
+    truth: Path
+    report: dict[str, Any]
+
+    def expected(self) -> dict[str, Any]:
+        """The oracle's counts."""
+        body: dict[str, Any] = json.loads((self.truth / "expected.json").read_text(encoding="utf-8"))
+        return body
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    """800 people over two years: ingested, built, checked, evaluated, published."""
+    from caseness.commands.run import run_demo
+    from caseness.console import Voice
+
+    home = tmp_path_factory.mktemp("synthetic") / "home"
+    settings = Settings(home=home)
+    voice = Voice(quiet=True, as_json=False)
+    report = run_demo(settings=settings, people=800, years=2, seed=7, working=voice.working)
+    return Synthetic(home, settings, home / "synthetic_service" / "truth", report.as_dict())

@@ -10,7 +10,9 @@ frame.banner(release)
 definitions = queries.measures(release.settings, release.file)
 names = dict(zip(definitions["measure_id"], definitions["name"], strict=True))
 one, two, three = st.columns(3)
-group = one.selectbox("Group", list(queries.GROUPS), format_func=lambda key: queries.GROUPS[key])
+published = queries.published_groups(release.settings, release.file, "nhs_tt_recovery")
+first = list(queries.GROUPS).index(published[0]) if published else 0
+group = one.selectbox("Group", list(queries.GROUPS), index=first, format_func=lambda key: queries.GROUPS[key])
 measure = two.selectbox(
     "Measure", list(names), index=list(names).index("nhs_tt_recovery"), format_func=lambda key: names[key]
 )

@@ -21,9 +21,12 @@ owned as (
     left join linked on statements.person_token = linked.person_token
 ),
 
+-- All statements of a touched person's keys, whoever they name: a correction may move a row to another person.
 touched as (
     select * from owned
-    {{ where_touched() }}
+    {% if is_incremental() -%}
+        where response_id in (select response_id from owned {{ where_touched() }})
+    {%- endif %}
 ),
 
 ranked as (
@@ -31,6 +34,11 @@ ranked as (
         *,
         row_number() over (partition by response_id, instrument_code, item_number order by {{ latest_statement_first() }}) as statement_rank
     from touched
+),
+
+kept as (
+    select * from ranked
+    {{ where_touched() }}
 ),
 
 final as (
@@ -47,7 +55,7 @@ final as (
         answered_at,
         answered_local_date,
         response_status
-    from ranked
+    from kept
     where statement_rank = 1 and response_status <> 'entered_in_error'
 )
 

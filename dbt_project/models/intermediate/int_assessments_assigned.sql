@@ -28,7 +28,7 @@ by_date as (
         referrals.referral_id,
         row_number() over (
             partition by assessments.response_id, assessments.instrument_code
-            order by referrals.referral_received_date desc, referrals.referral_id
+            order by referrals.referral_received_date desc, referrals.referral_id asc
         ) as candidate_rank
     from assessments
     inner join referrals

@@ -12,9 +12,9 @@ neighbours as (
     union
     select linked_person_token, person_token from links
     union
-    select person_token, person_token from links
+    select person_token, person_token as neighbour_token from links
     union
-    select linked_person_token, linked_person_token from links
+    select linked_person_token, linked_person_token as neighbour_token from links
 ),
 
 labels_0 as (

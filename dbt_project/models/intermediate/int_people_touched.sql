@@ -1,5 +1,28 @@
-with touched as (
+{%- set keyed = [
+    ('stg_care__referrals', 'referral_id'), ('stg_care__care_contacts', 'contact_id'),
+    ('stg_outcomes__questionnaire_answers', 'response_id'), ('stg_outcomes__questionnaire_totals', 'response_id')
+] -%}
+with delivered as (
     select person_token from {{ ref('stg_quality__touched_people') }}
+),
+{% for model, key in keyed %}
+owners_{{ loop.index }} as (
+    select distinct
+        {{ key }} as key_id,
+        coalesce(person_token, 'unlinked') as person_token
+    from {{ ref(model) }}
+),
+{% endfor %}
+-- Whoever a delivered row names, and whoever an earlier statement of the same row named.
+touched as (
+    select person_token from delivered
+    {%- for _ in keyed %}
+    union
+    select others.person_token
+    from delivered
+    inner join owners_{{ loop.index }} as owners on delivered.person_token = owners.person_token
+    inner join owners_{{ loop.index }} as others on owners.key_id = others.key_id
+    {%- endfor %}
 ),
 
 linked as (

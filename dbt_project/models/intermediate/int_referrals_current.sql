@@ -21,9 +21,12 @@ owned as (
     left join linked on statements.person_token = linked.person_token
 ),
 
+-- All statements of a touched person's keys, whoever they name: a correction may move a row to another person.
 touched as (
     select * from owned
-    {{ where_touched() }}
+    {% if is_incremental() -%}
+        where referral_id in (select referral_id from owned {{ where_touched() }})
+    {%- endif %}
 ),
 
 ranked as (
@@ -31,6 +34,11 @@ ranked as (
         *,
         row_number() over (partition by referral_id order by {{ latest_statement_first() }}) as statement_rank
     from touched
+),
+
+kept as (
+    select * from ranked
+    {{ where_touched() }}
 ),
 
 final as (
@@ -43,7 +51,7 @@ final as (
         referral_received_date,
         discharge_date,
         discharge_reason
-    from ranked
+    from kept
     where statement_rank = 1 and coalesce(record_status, 'active') <> 'entered_in_error'
 )
 

@@ -9,7 +9,7 @@ linked as (
 ranked as (
     select
         events.*,
-        row_number() over (partition by event_id order by {{ latest_statement_first() }}) as statement_rank
+        row_number() over (partition by events.event_id order by {{ latest_statement_first() }}) as statement_rank
     from events
 ),
 

@@ -1,0 +1,148 @@
+"""Disclosure control: vectors of the profiles, an attacker that breaks the naive rule and not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jinja2
+import numpy as np
+import pytest
+
+from caseness import disclosure_audit
+from caseness.dbt_runner import project_folder
+from caseness.disclosure_audit import Cell, System, attack, disclosure_profile
+
+VECTORS = {
+    "opensafely": {0: 0, 1: None, 3: None, 7: None, 8: 10, 16: 15, 18: 20, 23: 25, 31: 30, 44: 45, 12: 10, 13: 15},
+    "nhs_mh": {254: 255, 3: None, 0: None, 4: None, 5: 5, 7: 5, 8: 10, 12: 10, 13: 15},
+    "midpoint6": {0: 0, 1: 3, 6: 3, 7: 9, 12: 9, 13: 15, 18: 15},
+    "cms11": {0: 0, 1: None, 10: None, 11: 10, 14: 10, 15: 20, 24: 20, 25: 30},
+}
+
+
+def _rounded(profile: str, counts: list[int], people: list[int] | None = None) -> list[int | None]:
+    """The dbt macro itself, rendered and run by DuckDB."""
+    folder = project_folder() / "macros"
+    source = "".join(
+        (folder / name).read_text(encoding="utf-8") for name in ("engine/arithmetic.sql", "disclosure/counts.sql")
+    )
+
+    class Adapter:
+        def dispatch(self, name: str, package: str) -> Any:
+            return lambda *words: template.module.__dict__["default__" + name](*words)
+
+    class Package:
+        def __getattr__(self, name: str) -> Any:
+            return template.module.__dict__[name]
+
+    environment = jinja2.Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {"adapter": Adapter(), "caseness": Package(), "return": lambda text: text}
+    template = environment.from_string(source)
+    expression = template.module.__dict__["rounded_count"]("n", "p")
+    seed = folder.parent.parent / "screening" / "definitions" / "disclosure_profiles.csv"
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"create table profile as select * from read_csv('{seed}') where disclosure_profile = '{profile}'"
+        )
+        pairs = ", ".join(f"({i}, {n}, {p})" for i, (n, p) in enumerate(zip(counts, people or counts, strict=True)))
+        rows = connection.execute(
+            f"select {expression} from (values {pairs}) as t(i, n, p) cross join profile order by i"
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+@pytest.mark.parametrize("profile", sorted(VECTORS))
+def test_profiles_round_as_their_sources_say(profile: str) -> None:
+    counts = list(VECTORS[profile])
+    assert _rounded(profile, counts) == list(VECTORS[profile].values())
+
+
+def test_a_count_is_judged_by_its_people_too() -> None:
+    assert _rounded("opensafely", [12, 12], [7, 8]) == [None, 10]
+
+
+@pytest.mark.parametrize("profile", sorted(VECTORS))
+def test_the_attacker_knows_the_rule(profile: str) -> None:
+    """Every true count lies in the interval the attacker infers from what is published of it."""
+    rule = disclosure_profile(profile)
+    for count, shown in zip(range(60), _rounded(profile, list(range(60))), strict=True):
+        status = "suppressed" if shown is None else "zero" if count == 0 else "shown"
+        low, high = rule.interval(shown, status, 10**6)
+        assert low <= count <= high
+        assert shown is None or rule.is_publishable(shown, status)
+
+
+def _table(rng: np.random.Generator, profile: str | None) -> System:
+    """A random 4 x 5 table with all margins, under a profile or under the naive rule (hide below 5, exact margins)."""
+    truth = rng.negative_binomial(1, 0.08, size=(4, 5))
+    whole = np.zeros((5, 6), dtype=int)
+    whole[:4, :5], whole[:4, 5], whole[4, :5], whole[4, 5] = truth, truth.sum(1), truth.sum(0), truth.sum()
+    shown = _rounded(profile, whole.reshape(-1).tolist()) if profile else []
+    system = System("random")
+    for i in range(5):
+        for j in range(6):
+            count, is_margin = int(whole[i, j]), i == 4 or j == 5
+            rows, columns = (range(4) if i == 4 else [i]), (range(5) if j == 5 else [j])
+            parts = tuple((str(r), str(c)) for r in rows for c in columns)
+            if profile:
+                value = shown[i * 6 + j]
+                hidden = value is None
+                status = "suppressed" if hidden else "zero" if count == 0 else "shown"
+                low, high = disclosure_profile(profile).interval(value, status, 10**6)
+            else:
+                hidden = not is_margin and 0 < count < 5
+                low, high = (1, 4) if hidden else (count, count)
+            system.cells.append(Cell((str(i), str(j)), low, high, parts, is_protected=hidden))
+    return system
+
+
+def _recovered(profile: str | None, tables: int) -> tuple[int, int, int]:
+    rng = np.random.default_rng(5)
+    reports = [attack(_table(rng, profile), seconds=30) for _ in range(tables)]
+    return (
+        sum(one.protected_cells for one in reports),
+        sum(one.recovered_exactly for one in reports),
+        sum(one.recovered_within_one for one in reports),
+    )
+
+
+def test_the_attacker_breaks_the_usual_dashboard() -> None:
+    protected, exactly, _ = _recovered(None, 20)
+    assert protected > 40
+    assert exactly / protected > 0.6
+
+
+@pytest.mark.parametrize("profile", ["opensafely", "nhs_mh", "midpoint6", "cms11"])
+def test_the_attacker_does_not_break_the_profiles(profile: str) -> None:
+    """No count is recovered. Rounding margins from their own true counts lets a few be narrowed to two values under
+    `opensafely` (interval width 1); those are what the audit of a release looks for and drops."""
+    protected, exactly, within_one = _recovered(profile, 12)
+    assert exactly == 0
+    assert within_one <= 0.06 * protected
+
+
+def test_forbidden_numbers_are_found() -> None:
+    rule = disclosure_profile("opensafely")
+    row = {"denominator_count": 100, "denominator_status": "shown", "numerator_count": 50, "numerator_status": "shown"}
+    good = {**row, "rate_percent": 50.0, "rate_status": "shown"}
+    assert disclosure_audit.count_faults({"t": [good]}, rule) == []
+    for broken in (
+        {**good, "numerator_count": 51, "rate_percent": 51.0},  # not rounded
+        {**good, "numerator_count": 5, "rate_percent": 5.0},  # a 5 can only be 6 or 7
+        {**good, "rate_percent": 50.4},  # from raw counts
+        {**good, "numerator_status": "suppressed"},  # hidden, and yet there
+    ):
+        assert disclosure_audit.count_faults({"t": [broken]}, rule)
+
+
+def test_undeclared_tables_are_found() -> None:
+    assert disclosure_audit.structure_faults({"pub_a": [], "people": []}, ["pub_a", "pub_b"]) == [
+        "people is not a declared table",
+        "pub_b is declared and missing",
+    ]
+
+
+def test_project_folder_holds_the_macros() -> None:
+    assert Path(project_folder() / "macros" / "disclosure" / "counts.sql").is_file()
