@@ -223,7 +223,7 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
         f"week {week}, {words.readable(band).lower()}" for week in sorted(frame["from_week"].unique()) for band in order
     ]
     shown = shown[shown["start"].isin(starts)]
-    totals = shown.groupby("start")["episodes_count"].sum()
+    totals = shown.groupby("start")["episodes_count"].sum().astype(float)
     for band in [*order, "not_answered"]:
         own = shown[shown["to_band"] == band].set_index("start")["episodes_count"].reindex(starts).astype(float)
         share = 100 * own / totals.reindex(starts)
