@@ -4,6 +4,9 @@ The model is a multivariate normal over visits with an unstructured mean and cov
 to every score there is (EM over missingness patterns, Little and Rubin 2019, 11.2; then Newton steps). Standard errors
 come from the inverse of the whole observed information, means and covariances together, because under missing at
 random the two are not orthogonal (Kenward and Molenberghs 1998).
+
+The mean of all courses is the mean of the modalities, weighted by their starters: how long people stay differs by
+modality, so that scores are missing at random given the modality rather than without it.
 """
 
 from __future__ import annotations
@@ -21,9 +24,33 @@ from screening.definitions import definitions
 
 Matrix = NDArray[np.float64]
 METHOD = (
-    "Model: maximum likelihood, multivariate normal over weeks, unstructured covariance, missing at random; standard "
-    "errors from the observed information. Observed: mean of the scores of that week, t interval."
+    "Model: mean of all who started treatment, by maximum likelihood; multivariate normal over weeks, unstructured "
+    "covariance, scores missing at random given the scores there are; standard errors from the observed information, "
+    "normal interval. Weeks after discharge count as missing, and starters without any score are represented by the "
+    "others. Week 0 is the last score at or before the first treatment; later scores of the first seven days are not "
+    "used. Observed: mean of the scores of that week, still answering only, t interval."
 )
+METHOD_ALL = METHOD + (
+    " All: the modalities are fitted apart and weighted by their starters; those too small for it are fitted together."
+)
+_COLUMNS = {
+    "instrument_code": "string",
+    "stratum_dimension": "string",
+    "stratum_value": "string",
+    "week_of_treatment": "int64",
+    "starters_count": "int64",
+    "observed_count": "int64",
+    "model_mean": "float64",
+    "model_standard_error": "float64",
+    "model_ci_low": "float64",
+    "model_ci_high": "float64",
+    "observed_mean": "float64",
+    "observed_ci_low": "float64",
+    "observed_ci_high": "float64",
+    "prorated_share": "float64",
+    "model_status": "string",
+    "method": "string",
+}
 
 
 def analysis_rules() -> dict[str, float]:
@@ -35,7 +62,9 @@ _EM_ROUNDS = 25
 _NEWTON_ROUNDS = 12
 _SMALLEST_SHARE = 1 / 64
 _SINGULAR = 1e-10
+_FLAT = 1e-4
 _FEWEST_WEEKS = 2
+_FEWEST_SCORES = 2
 
 
 @dataclass(frozen=True)
@@ -53,20 +82,41 @@ def fit_visits(scores: Matrix, *, tolerance: float, iterations: int) -> Fit:
     """Fit persons x visits (NaN = missing): EM to come near, then Newton steps with the observed information.
 
     Rows without any score say nothing and are left out: under missing at random they are represented by the others.
-    Status is ``fitted``, ``not_converged`` or ``not_identified`` (the observed information is singular).
+    Status is ``fitted``, ``not_converged`` or ``not_identified`` (a visit that does not vary or is a sum of others, two
+    visits never answered by the same person, or too few people: the observed information is singular). Only ``fitted``
+    has means and standard errors. Source: Little and Rubin (2019), Statistical Analysis with Missing Data, 11.2.
     """
+    if np.isinf(scores).any():
+        raise ValueError("a score is infinite")
+    width = scores.shape[1]
     kept = scores[~np.isnan(scores).all(axis=1)]
-    sample = _Sample.of(kept)
-    width = kept.shape[1]
-    mean = np.nanmean(kept, axis=0)
-    spread = np.nanvar(kept, axis=0) + 1e-6
+    there = (~np.isnan(kept)).astype(float)
+    if width == 0 or (there.T @ there < _FEWEST_SCORES).any():  # some two visits, or one, hardly ever answered
+        return _unfitted(width, 0, "not_identified")
+    mean, spread = np.nanmean(kept, axis=0), np.nanvar(kept, axis=0)
+    if (spread <= 0).any():
+        return _unfitted(width, 0, "not_identified")
+    try:
+        return _climb(_Sample.of(kept), mean, spread, tolerance=tolerance, iterations=iterations)
+    except np.linalg.LinAlgError:  # on the way the covariance became singular to the last digit
+        return _unfitted(width, 0, "not_identified")
+
+
+def _unfitted(width: int, iterations: int, status: str) -> Fit:
+    nothing = np.full(width, np.nan)
+    return Fit(nothing, nothing, np.full((width, width), np.nan), iterations, status)
+
+
+def _climb(sample: _Sample, mean: Matrix, spread: Matrix, *, tolerance: float, iterations: int) -> Fit:
+    width = len(mean)
     covariance = np.sqrt(np.outer(spread, spread)) * (0.5 + 0.5 * np.eye(width))
     done = 0
-    unknown = np.full(width, np.nan)
     while done < iterations:
         for _ in range(_EM_ROUNDS):
             mean, covariance = sample.em_step(mean, covariance)
         done += _EM_ROUNDS
+        if _flatness(covariance) < _FLAT:
+            return _unfitted(width, done, "not_identified")
         for _ in range(_NEWTON_ROUNDS):
             done += 1
             before = sample.likelihood(mean, covariance)
@@ -85,9 +135,19 @@ def fit_visits(scores: Matrix, *, tolerance: float, iterations: int) -> Fit:
             scale = np.abs(np.diag(covariance)).max()
             if share == 1.0 and np.abs(step[0]).max() < tolerance and np.abs(step[1]).max() < tolerance * scale:
                 error = sample.standard_errors(mean, covariance)
-                return Fit(mean, error, covariance, done, "fitted" if np.isfinite(error).all() else "not_identified")
+                if np.isfinite(error).all() and _flatness(covariance) >= _FLAT:
+                    return Fit(mean, error, covariance, done, "fitted")
+                return _unfitted(width, done, "not_identified")
     singular = sample.newton_step(mean, covariance) is None
-    return Fit(mean, unknown, covariance, done, "not_identified" if singular else "not_converged")
+    return _unfitted(width, done, "not_identified" if singular else "not_converged")
+
+
+def _flatness(covariance: Matrix) -> float:
+    """Smallest eigenvalue of the correlation matrix: near zero, one visit is a sum of the others."""
+    root = np.sqrt(np.diag(covariance))
+    if not np.all(root > 0):
+        return 0.0
+    return float(np.linalg.eigvalsh(covariance / np.outer(root, root))[0])
 
 
 @dataclass(frozen=True)
@@ -196,69 +256,142 @@ def _scaled_inverse(information: Matrix) -> Matrix | None:
     return np.asarray(np.linalg.inv(scaled) / np.outer(scale, scale))
 
 
+@dataclass(frozen=True)
+class _Estimate:
+    """Model means by week with their standard errors (NaN where there is none) and the reason, week by week."""
+
+    mean: Matrix
+    error: Matrix
+    status: NDArray[Any]
+
+    @property
+    def is_fitted(self) -> NDArray[np.bool_]:
+        return np.asarray(self.status == "fitted")
+
+
 def trajectory_means(
     scores: pd.DataFrame, starters: pd.DataFrame, *, rules: dict[str, float] | None = None
 ) -> pd.DataFrame:
-    """Means by instrument, stratum and week.
+    """Means by instrument, stratum and week, observed and for all starters under missing at random.
 
-    ``starters``: one row per course that began treatment (``referral_id``, ``main_modality``). ``scores``: one row per
-    course, instrument and week (``referral_id``, ``instrument_code``, ``week_of_treatment``, ``total``,
-    ``is_prorated``); week 0 is the baseline. Returns one row per instrument, stratum and week with counts, both means
-    and their intervals (score points); a week with too few scores, or a model that did not hold, has no model mean
-    and says why.
+    ``starters``: one row per course that began treatment (``referral_id``, ``main_modality``), with or without scores.
+    ``scores``: one row per course, instrument and week (``referral_id``, ``instrument_code``, ``week_of_treatment``,
+    ``total``, ``is_prorated``); week 0 is the baseline. ``rules``: ``analysis_rules.csv`` unless given. Returns one
+    row per instrument, stratum and week with counts, both means and their intervals (score points). A week with too
+    few scores (``too_few_scores``), or that the model could not hold (``not_identified``, ``not_converged``), has no
+    model mean and says why in ``model_status``; it is then no part of the model of the other weeks.
+    Sources: evaluation.md 3 and measures.md 14; Little and Rubin (2019) 11.2 (EM); Kenward and Molenberghs (1998,
+    Statistical Science 13) for the observed information.
     """
     rules = rules or analysis_rules()
-    last = int(rules["trajectory_last_week"])
-    weeks = np.arange(last + 1)
+    weeks = np.arange(int(rules["trajectory_last_week"]) + 1)
+    courses = pd.Index(starters["referral_id"])
+    modality = starters["main_modality"].to_numpy(dtype=object)
+    names = sorted({str(name) for name in modality if not pd.isna(name)})
+    members = {name: np.asarray(modality == name) for name in names}
+    if (unknown := np.asarray(pd.isna(modality))).any():
+        members[""] = unknown
     frames = []
-    strata: list[tuple[str, str, pd.Series]] = [("all", "all", starters["referral_id"])]
-    known = starters.dropna(subset=["main_modality"])
-    strata += [("modality", str(name), group["referral_id"]) for name, group in known.groupby("main_modality")]
     for instrument, own in scores.groupby("instrument_code"):
-        for dimension, value, members in strata:
-            inside = own[own["referral_id"].isin(set(members)) & own["week_of_treatment"].between(0, last)]
-            frame = _stratum(inside, weeks, rules)
-            frame.insert(0, "instrument_code", str(instrument))
-            frame.insert(1, "stratum_dimension", dimension)
-            frame.insert(2, "stratum_value", value)
-            frame.insert(4, "starters_count", len(members))
-            frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+        inside = own[own["referral_id"].isin(courses) & own["week_of_treatment"].between(0, weeks[-1])]
+        values = _wide(inside, "total", courses, weeks)
+        prorated = _wide(inside, "is_prorated", courses, weeks)
+        fits = {name: _model(values[rows], rules) for name, rows in members.items()}
+        everyone = np.ones(len(courses), dtype=bool)
+        strata = [("all", "all", everyone, _combined(values, members, fits, rules), METHOD_ALL)]
+        strata += [("modality", name, members[name], fits[name], METHOD) for name in names]
+        for dimension, value, rows, estimate, method in strata:
+            frame = _observed(values[rows], prorated[rows], weeks, rules)
+            margin = stats.norm.ppf(_upper(rules)) * estimate.error
+            frame["model_mean"], frame["model_standard_error"] = estimate.mean, estimate.error
+            frame["model_ci_low"], frame["model_ci_high"] = estimate.mean - margin, estimate.mean + margin
+            frame["model_status"], frame["method"] = estimate.status, method
+            frame["starters_count"] = int(rows.sum())
+            frame["instrument_code"] = str(instrument)
+            frame["stratum_dimension"], frame["stratum_value"] = dimension, value
+            frames.append(frame[list(_COLUMNS)])
+    means = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_COLUMNS))
+    return means.astype(_COLUMNS)
 
 
-def _stratum(inside: pd.DataFrame, weeks: NDArray[Any], rules: dict[str, float]) -> pd.DataFrame:
-    wide = inside.pivot(index="referral_id", columns="week_of_treatment", values="total").reindex(columns=weeks)
-    values = wide.to_numpy(dtype=float)
-    observed = (~np.isnan(values)).sum(axis=0)
-    upper = 0.5 + rules["confidence_level"] / 2
-    rows = pd.DataFrame({"week_of_treatment": weeks, "observed_count": observed})
+def _upper(rules: dict[str, float]) -> float:
+    return 0.5 + rules["confidence_level"] / 2
+
+
+def _wide(inside: pd.DataFrame, column: str, courses: pd.Index, weeks: NDArray[Any]) -> Matrix:
+    """Courses x weeks, NaN where there is no score. A course, instrument and week given twice is a ``ValueError``."""
+    wide = inside.pivot(index="referral_id", columns="week_of_treatment", values=column)
+    return np.asarray(wide.reindex(index=courses, columns=weeks).to_numpy(dtype=float))
+
+
+def _observed(values: Matrix, prorated: Matrix, weeks: NDArray[Any], rules: dict[str, float]) -> pd.DataFrame:
+    """Mean of those still answering with its t interval; the interval is missing below two scores."""
+    count = (~np.isnan(values)).sum(axis=0)
+    rows = pd.DataFrame({"week_of_treatment": weeks, "observed_count": count})
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(observed > 0, np.nansum(values, axis=0) / observed, np.nan)
-        deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (observed - 1))
-        margin = np.where(
-            observed > 1, stats.t.ppf(upper, np.maximum(observed - 1, 1)) * deviation / np.sqrt(observed), np.nan
-        )
+        mean = np.nansum(values, axis=0) / count
+        deviation = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (count - 1))
+        margin = stats.t.ppf(_upper(rules), np.maximum(count - 1, 1)) * deviation / np.sqrt(count)
+        margin = np.where(count >= _FEWEST_SCORES, margin, np.nan)
+        rows["prorated_share"] = np.nansum(prorated, axis=0) / count
     rows["observed_mean"], rows["observed_ci_low"], rows["observed_ci_high"] = mean, mean - margin, mean + margin
-    share = inside.groupby("week_of_treatment")["is_prorated"].mean().reindex(weeks)
-    rows["prorated_share"] = share.to_numpy(dtype=float)
-    enough = observed >= rules["trajectory_minimum_observed"]
-    estimate = {name: np.full(len(weeks), np.nan) for name in ("mean", "error")}
+    return rows
+
+
+def _enough(values: Matrix, rules: dict[str, float]) -> NDArray[np.bool_]:
+    count = (~np.isnan(values)).sum(axis=0)
+    return np.asarray(count >= max(rules["trajectory_minimum_observed"], _FEWEST_SCORES))
+
+
+def _model(values: Matrix, rules: dict[str, float]) -> _Estimate:
+    """Fit the weeks with enough scores; where that fails, the week with the fewest goes and the rest is tried."""
+    count = (~np.isnan(values)).sum(axis=0)
+    enough = _enough(values, rules)
+    mean, error = np.full(len(count), np.nan), np.full(len(count), np.nan)
     status = np.where(enough, "not_identified", "too_few_scores").astype(object)
     while enough.sum() >= _FEWEST_WEEKS:
         fit = fit_visits(
             values[:, enough], tolerance=rules["model_tolerance"], iterations=int(rules["model_iterations"])
         )
         if fit.status == "fitted":
-            status[enough] = fit.status
-            estimate["mean"][enough], estimate["error"][enough] = fit.mean, fit.standard_error
+            mean[enough], error[enough], status[enough] = fit.mean, fit.standard_error, "fitted"
             break
-        # Too few courses answered in this week and in the others too: the week with the fewest goes, the rest is tried.
-        weakest = np.flatnonzero(enough)[np.argmin(observed[enough])]
+        weakest = np.flatnonzero(enough)[np.argmin(count[enough])]
         enough[weakest], status[weakest] = False, fit.status
-    z = stats.norm.ppf(upper)
-    rows["model_mean"], rows["model_standard_error"] = estimate["mean"], estimate["error"]
-    rows["model_ci_low"] = estimate["mean"] - z * estimate["error"]
-    rows["model_ci_high"] = estimate["mean"] + z * estimate["error"]
-    rows["model_status"] = status
-    rows["method"] = METHOD
-    return rows
+    return _Estimate(mean, error, status)
+
+
+def _combined(
+    values: Matrix, members: dict[str, NDArray[np.bool_]], fits: dict[str, _Estimate], rules: dict[str, float]
+) -> _Estimate:
+    """All courses: the modalities weighted by their starters (post-stratification, Little 1993, JASA 88).
+
+    Modalities without an estimate for each week that has enough scores are fitted together; when they still have none,
+    the smallest of the others joins them. The last resort is one model of all. Variance of the mean: the modalities'
+    own, weighted, plus that of their shares; with complete data this is the variance of the sample mean.
+    """
+    wanted = _enough(values, rules)
+    apart = sorted(
+        (name for name, fit in fits.items() if name and wanted.any() and fit.is_fitted[wanted].all()),
+        key=lambda name: int(members[name].sum()),
+    )
+    rest = np.ones(len(values), dtype=bool)
+    for name in apart:
+        rest &= ~members[name]
+    while rest.any() or not apart:
+        together = _model(values[rest], rules)
+        if not apart:
+            return together
+        if together.is_fitted[wanted].all():
+            break
+        rest |= members[apart.pop(0)]
+    groups = [(int(members[name].sum()), fits[name]) for name in apart]
+    if rest.any():
+        groups.append((int(rest.sum()), together))
+    share = np.array([count for count, _ in groups])[:, None] / len(values)
+    means = np.array([fit.mean for _, fit in groups])
+    errors = np.array([fit.error for _, fit in groups])
+    mean = np.where(wanted, (share * means).sum(axis=0), np.nan)
+    between = (share * (means - mean) ** 2).sum(axis=0) / len(values)
+    error = np.where(wanted, np.sqrt((share**2 * errors**2).sum(axis=0) + between), np.nan)
+    return _Estimate(mean, error, np.where(wanted, "fitted", "too_few_scores").astype(object))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from caseness import journal, warehouse
 from caseness.commands.build import read_build_state
@@ -58,25 +61,14 @@ def run_evaluate(*, settings: Settings, progress: Callable[[str], None] | None =
             starters = connection.execute(_STARTERS).df()
             scores = connection.execute(_SCORES).df()
         say(f"fitting trajectories of {len(starters):,} courses")
-        means = trajectory_means(scores, starters) if len(scores) else _empty()
-        means["build_id"] = state["build_id"]
+        means = trajectory_means(scores, starters)
+        means["build_id"] = pd.Series(state["build_id"], index=means.index, dtype="string")
         settings.paths.results.mkdir(parents=True, exist_ok=True)
-        target = settings.paths.results / "trajectory_means.parquet"
-        temporary = target.with_suffix(".tmp")
-        means.to_parquet(temporary, index=False)
-        temporary.replace(target)
+        content = io.BytesIO()
+        means.to_parquet(content, index=False)
+        journal.write_atomically(settings.paths.results / "trajectory_means.parquet", content.getvalue())
         fitted = int((means["model_status"] == "fitted").sum())
         journal.append(settings.paths.journal, "evaluate", build_id=state["build_id"], estimates=len(means))
     return EvaluateReport(
         state["build_id"], len(starters), len(scores), len(means), fitted, round(time.monotonic() - started, 2)
     )
-
-
-def _empty() -> Any:
-    """No scores: no rows, but the same columns."""
-    import pandas as pd
-
-    columns = {"referral_id": ["none"], "instrument_code": ["PHQ-9"], "week_of_treatment": [0], "total": [0.0]}
-    scores = pd.DataFrame({**columns, "is_prorated": [False]})
-    starters = pd.DataFrame({"referral_id": ["none"], "main_modality": ["none"]})
-    return trajectory_means(scores, starters).iloc[0:0].copy()

@@ -123,13 +123,16 @@ MUTATIONS = [
     ("pathway_rules.csv", "rule_id", "finished_course_minimum_treatments", "threshold_value", "1"),
     ("measures.csv", "measure_id", "nhs_tt_recovery", "denominator_exclusion_flag", ""),
 ]
-_QUESTION = "select measure_id, denominator_count, numerator_count from marts.measure_results where period_id = 'all' order by 1"
+_QUESTION = (
+    "select measure_id, denominator_count, numerator_count from marts.measure_results "
+    "where period_id = 'all' order by 1"
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: f"{mutation[2]} {mutation[3]} {mutation[4]}")
 def test_every_rule_matters(service: Service, tmp_path: Path, mutation: tuple[str, ...]) -> None:
-    """A rule that moves changes a number of the table above: the same deliveries, built by a copy with one row changed."""
+    """A rule that moves changes a number of the table above: the same deliveries, a copy with one row changed."""
     name, key, wanted, column, value = mutation
     root = Path(__file__).parents[2]
     for room in ("caseness", "ingestion", "screening", "dbt_project", "efficacy", "expectations"):

@@ -1,0 +1,20 @@
+"""Every definition row says its version and where it comes from."""
+
+from __future__ import annotations
+
+import pytest
+
+from caseness.dbt_runner import project_folder
+from screening.definitions import definitions
+
+TABLES = sorted(path.stem for path in (project_folder().parent / "screening" / "definitions").glob("*.csv"))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_definitions_carry_version_and_source(table: str) -> None:
+    rows = definitions(table)
+    assert rows
+    for row in rows:
+        assert row["source"].strip(), row
+        if table != "measure_benchmarks":  # a published figure has a period in place of a version
+            assert int(row["definition_version"]) >= 1, row

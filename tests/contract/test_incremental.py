@@ -1,0 +1,179 @@
+"""Deliveries in several ingests and builds, in whatever order, end in the marts of one build of everything."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import ingestion
+from benchmarks.synthetic_service import generate
+from caseness.commands.build import run_build
+from caseness.settings import Settings
+from tests.fixtures.small_service import (
+    Course,
+    answer_rows,
+    delivery_tables,
+    fetch,
+    home_settings,
+    items_of,
+    marts_content,
+    state_delivery,
+    write_delivery,
+    write_rows,
+)
+
+_MAIN, _UPDATE = "talking_service/main", "talking_service/monthly_update"
+_REST = ("remote_clinic", "mood_app", "wearables", "health_record")
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five vendors' exports of 300 people, with links, corrections, voided rows, duplicates and ownerless rows."""
+    folder = tmp_path_factory.mktemp("service")
+    generate(target=folder, people=300, years=2)
+    return folder / "exports"
+
+
+@pytest.fixture(scope="module")
+def at_once(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The marts of one full build."""
+    settings = home_settings(tmp_path_factory.mktemp("full") / "home")
+    ingestion.ingest([exports], settings=settings)
+    assert run_build(settings=settings).is_full_build
+    content = marts_content(settings)
+    assert set(content) >= {"people", "assessments", "episodes", "trajectories", "measure_members", "measure_results"}
+    assert all(content.values())
+    return content
+
+
+def _in_steps(steps: Sequence[Sequence[Path]], home: Path) -> Settings:
+    settings = home_settings(home)
+    for number, step in enumerate(steps):
+        ingestion.ingest(list(step), settings=settings)
+        assert run_build(settings=settings).is_full_build == (number == 0)
+    return settings
+
+
+def _assert_same(content: dict[str, list[str]], expected: dict[str, list[str]]) -> None:
+    assert content.keys() == expected.keys()
+    for table, rows in expected.items():
+        assert content[table] == rows, f"marts.{table} differs"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param([[_MAIN], [_UPDATE, *_REST]], id="the-update-later"),
+        pytest.param(
+            [["health_record", "wearables"], ["mood_app", _UPDATE], [_MAIN, "remote_clinic"]], id="links-first"
+        ),
+    ],
+)
+def test_deliveries_in_steps_end_in_the_same_marts(
+    exports: Path, at_once: dict[str, list[str]], tmp_path: Path, order: list[list[str]]
+) -> None:
+    settings = _in_steps([[exports / name for name in step] for step in order], tmp_path / "home")
+    _assert_same(marts_content(settings), at_once)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_vendor_by_vendor_ends_in_the_same_marts(
+    exports: Path, at_once: dict[str, list[str]], tmp_path: Path, is_reversed: bool
+) -> None:
+    names = [_MAIN, _UPDATE, *_REST]
+    steps = [[exports / name] for name in (reversed(names) if is_reversed else names)]
+    _assert_same(marts_content(_in_steps(steps, tmp_path / "home")), at_once)
+
+
+@pytest.mark.slow
+def test_file_by_file_ends_in_the_same_marts(exports: Path, at_once: dict[str, list[str]], tmp_path: Path) -> None:
+    files = sorted((path for path in exports.rglob("*") if path.is_file() and path.suffix != ".yml"), reverse=True)
+    _assert_same(marts_content(_in_steps([[file] for file in files], tmp_path / "home")), at_once)
+
+
+def test_a_second_build_of_the_same_loads_changes_nothing(exports: Path, tmp_path: Path) -> None:
+    settings = home_settings(tmp_path / "home")
+    ingestion.ingest([exports / "remote_clinic"], settings=settings)
+    first = run_build(settings=settings)
+    before = marts_content(settings)
+    ingestion.ingest([exports / "remote_clinic"], settings=settings)
+    second = run_build(settings=settings)
+    assert (second.build_id, second.is_full_build) == (first.build_id, False)
+    _assert_same(marts_content(settings), before)
+
+
+def test_a_row_corrected_onto_another_person_moves_and_stays_moved(tmp_path: Path) -> None:
+    """A referral, its contacts and forms were booked on the wrong person; then the wrong person is delivered again.
+
+    Rewriting the former owner must not bring back what another person's later statement took over.
+    """
+    first = write_delivery(tmp_path / "first", [Course("1"), Course("2"), Course("3")])
+    second, third = tmp_path / "second", tmp_path / "third"
+    state_delivery(second, delivered_at="2025-02-28T20:00:00Z")
+    for stream, rows in delivery_tables([Course("1")]).items():
+        if stream != "people":
+            write_rows(second / f"{stream}.csv", [{**row, "person_code": "P9"} for row in rows])
+    state_delivery(third, delivered_at="2025-03-31T20:00:00Z")
+    write_rows(third / "people.csv", [{"person_code": "P1", "sex": "male"}])
+    stepwise = _in_steps([[first], [second], [third]], tmp_path / "stepwise")
+    whole = _in_steps([[first, second, third]], tmp_path / "whole")
+    _assert_same(marts_content(stepwise), marts_content(whole))
+    token = ingestion.person_tokens("small_service", ["P1", "P9"], settings=stepwise)
+    owners = {row[0] for row in fetch(stepwise, "select person_id from marts.episodes")}
+    assert token["P9"] in owners
+    assert token["P1"] not in owners
+    assert fetch(stepwise, "select count(*) from marts.episodes") == [(3,)]
+    assert fetch(stepwise, "select count(*) from marts.assessments") == [(12,)]
+
+
+def test_a_later_link_answer_and_voided_contact_change_the_outcome(tmp_path: Path) -> None:
+    two = (10, 24)
+    courses = [Course("1", treatment_days=two), Course("2", treatment_days=two), Course("3"), Course("4")]
+    first = write_delivery(tmp_path / "first", courses)
+    second = tmp_path / "second"
+    state_delivery(second, delivered_at="2025-02-28T20:00:00Z")
+    link = {"person_code": "P4", "linked_person_code": "P3", "linked_namespace": "small_service"}
+    write_rows(second / "person_links.csv", [link])
+    worse = [
+        {**row, "response_status": "amended"} for row in answer_rows("1", 1, "PHQ-9", items_of("PHQ-9", 11), day=8)
+    ]
+    write_rows(second / "questionnaire_answers.csv", worse)
+    contact = delivery_tables([courses[1]])["care_contacts"][:1]
+    write_rows(second / "care_contacts.csv", [{**row, "record_status": "entered_in_error"} for row in contact])
+    stepwise = _in_steps([[first]], tmp_path / "stepwise")
+    facts = (
+        "select count(*), sum(cast(has_finished_course as int)), sum(cast(has_recovered as int)), max(phq9_last), "
+        "count(distinct person_id) from marts.episodes"
+    )
+    assert fetch(stepwise, facts) == [(4, 4, 4, 4, 4)]
+    ingestion.ingest([second], settings=stepwise)
+    assert not run_build(settings=stepwise).is_full_build
+    assert fetch(stepwise, facts) == [(4, 3, 2, 11, 3)]
+    whole = _in_steps([[first, second]], tmp_path / "whole")
+    _assert_same(marts_content(stepwise), marts_content(whole))
+
+
+def test_a_failed_step_leaves_the_earlier_build_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The build works on a copy; what readers see changes only when every model and test has passed."""
+    from caseness import dbt_runner
+
+    first = write_delivery(tmp_path / "first", [Course("1")])
+    settings = _in_steps([[first]], tmp_path / "home")
+    before = marts_content(settings)
+    project = tmp_path / "code" / "dbt_project"
+    ignore = shutil.ignore_patterns("target", "logs", "__pycache__")
+    shutil.copytree(dbt_runner.project_folder(), project, ignore=ignore)
+    shutil.copytree(dbt_runner.project_folder().parent / "screening", project.parent / "screening")
+    (project / "tests" / "singular" / "never.sql").write_text("select 1 as x\n", encoding="utf-8")
+    monkeypatch.setattr(dbt_runner, "project_folder", lambda: project)
+    ingestion.ingest([write_delivery(tmp_path / "second", [Course("2")])], settings=settings)
+    with pytest.raises(dbt_runner.TransformError, match="never"):
+        run_build(settings=settings)
+    assert marts_content(settings) == before
+    monkeypatch.undo()
+    run_build(settings=settings)
+    assert fetch(settings, "select count(*) from marts.episodes") == [(2,)]

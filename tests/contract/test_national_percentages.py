@@ -1,0 +1,128 @@
+"""The measures' arithmetic against NHS England's own: official counts in, official percentages out, every row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import jinja2
+import polars as pl
+import pytest
+
+from caseness.dbt_runner import project_folder
+from screening.definitions import definitions
+
+# How the official file names what our flags name.
+_OFFICIAL_COUNT = {
+    "has_finished_course": "finished_course_treatment",
+    "is_not_at_caseness": "not_at_caseness",
+    "has_recovered": "recovery",
+    "is_reliably_recovered": "reliable_recovery",
+    "is_reliably_improved": "improvement",
+    "is_reliably_deteriorated": "deterioration",
+    "has_no_reliable_change": "no_reliable_change",
+}
+_MEASURES = (
+    "nhs_tt_recovery",
+    "nhs_tt_reliable_recovery",
+    "nhs_tt_reliable_improvement",
+    "nhs_tt_reliable_deterioration",
+    "nhs_tt_no_reliable_change",
+)
+_ROWS = 787  # rows of the file that carry a percentage and its counts
+
+
+def _macro(numerator: str, denominator: str, exclusions: str) -> str:
+    """``measure_rate_percent`` of dbt_project/macros/rules.sql, rendered as dbt renders it."""
+    text = (project_folder() / "macros" / "rules.sql").read_text(encoding="utf-8")
+    module = jinja2.Environment(autoescape=False).from_string(text).module
+    return str(module.measure_rate_percent(numerator, denominator, exclusions))  # type: ignore[attr-defined]
+
+
+def _measure(measure_id: str) -> dict[str, str]:
+    return next(row for row in definitions("measures") if row["measure_id"] == measure_id)
+
+
+def _counts_of(measure: dict[str, str]) -> tuple[str, str, str]:
+    numerator = _OFFICIAL_COUNT[measure["numerator_flag"]]
+    denominator = f"count_{_OFFICIAL_COUNT[measure['denominator_flag']]}"
+    excluded = measure["denominator_exclusion_flag"]
+    return numerator, denominator, f"count_{_OFFICIAL_COUNT[excluded]}" if excluded else "0"
+
+
+@pytest.fixture(scope="module")
+def england(shared_data: Path) -> pl.DataFrame:
+    """England by variable, one row a cell, one column a figure."""
+    path = shared_data / "nhs_talking_therapies" / "england_main_measures_2017-18_to_2024-25.csv.gz"
+    long = pl.read_csv(path, infer_schema=False)
+    cell = [name for name in long.columns if name not in ("measure_name", "measure_statistic", "value")]
+    long = long.with_columns(
+        pl.concat_str("measure_statistic", pl.lit("_"), "measure_name").alias("figure"),
+        pl.col("value").cast(pl.Float64, strict=False),
+    )
+    assert not long.select([*cell, "figure"]).is_duplicated().any()
+    return long.pivot(on="figure", index=cell, values="value")
+
+
+def _agreement(table: pl.DataFrame, official: str, formula: str) -> tuple[int, int]:
+    """Rows with an official percentage, and rows where the formula gives it to the one decimal printed."""
+    with duckdb.connect() as connection:
+        connection.register("official_counts", table.to_arrow())
+        row = connection.execute(
+            f"select count(*), count(*) filter (where round({formula}, 1) = percentage_{official}) "
+            f"from official_counts where percentage_{official} is not null"
+        ).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+@pytest.mark.parametrize("measure_id", _MEASURES)
+def test_official_counts_give_the_official_percentage_in_every_row(england: pl.DataFrame, measure_id: str) -> None:
+    numerator, denominator, exclusions = _counts_of(_measure(measure_id))
+    formula = _macro(f"count_{numerator}", denominator, exclusions)
+    assert _agreement(england, numerator, formula) == (_ROWS, _ROWS)
+
+
+def test_denominators_that_look_right_do_not_reproduce_them(england: pl.DataFrame) -> None:
+    """The column called at_caseness, and the finished courses whole, are what a reader would try first."""
+    naive = _agreement(england, "recovery", _macro("count_recovery", "count_at_caseness", "0"))
+    assert naive[0] == _ROWS
+    assert 250 < naive[1] < 300
+    whole = _agreement(england, "recovery", _macro("count_recovery", "count_finished_course_treatment", "0"))
+    assert whole[1] < 10
+    reduced = _macro("count_improvement", "count_finished_course_treatment", "count_not_at_caseness")
+    assert _agreement(england, "improvement", reduced)[1] < 10
+
+
+@pytest.mark.parametrize("measure_id", _MEASURES)
+def test_national_totals_of_eight_years(shared_data: Path, measure_id: str) -> None:
+    totals = pl.read_csv(shared_data / "nhs_talking_therapies" / "england_totals.csv").pivot(
+        on="measure", index="reporting_period", values="value"
+    )
+    numerator, denominator, exclusions = _counts_of(_measure(measure_id))
+    assert _agreement(totals, numerator, _macro(f"count_{numerator}", denominator, exclusions)) == (8, 8)
+
+
+def test_benchmarks_are_the_published_ones(shared_data: Path) -> None:
+    totals = pl.read_csv(shared_data / "nhs_talking_therapies" / "england_totals.csv")
+    newest = dict(totals.filter(pl.col("reporting_period") == "2024-25").select("measure", "value").iter_rows())
+    compared = 0
+    for row in definitions("measure_benchmarks"):
+        numerator = _OFFICIAL_COUNT.get(_measure(row["measure_id"])["numerator_flag"])
+        if row["benchmark_kind"] == "national_result" and numerator:
+            assert float(row["benchmark_percent"]) == newest[f"percentage_{numerator}"]
+            compared += 1
+    assert compared == 4
+
+
+def test_a_rate_of_nobody_is_missing_and_not_zero() -> None:
+    with duckdb.connect() as connection:
+        for numerator, denominator, exclusions in ((0, 0, 0), (0, 5, 5), (0, 3, 4)):
+            formula = _macro(str(numerator), str(denominator), str(exclusions))
+            assert connection.execute(f"select {formula}").fetchone() == (None,)
+        assert connection.execute(f"select {_macro('0', '5', '1')}").fetchone() == (0,)
+
+
+def test_the_warehouse_uses_the_macro_that_is_tested_here() -> None:
+    model = (project_folder() / "models" / "marts" / "measure_results.sql").read_text(encoding="utf-8")
+    assert "measure_rate_percent('numerator_count', 'stated_denominator_count', 'denominator_exclusion_count')" in model
