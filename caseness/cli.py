@@ -351,12 +351,12 @@ def demo(
             voice.answer(body, text=_run_words(body))
             voice.answer(body, text=_cost_table(body))
             voice.note("home of the demo: " + str(settings.home))
+        voice.answer(body)
         if serve:
             from caseness.commands.dashboard import run_dashboard
 
             signal.alarm(0)
-            return int(run_dashboard(settings=settings, port=port))
-        voice.answer(body)
+            run_dashboard(settings=settings, port=port)
         return 0
 
     _perform(context, "demo", home, quiet, json, work, default_home=Path(".home") / "demo")
@@ -378,7 +378,7 @@ def dashboard(
         from caseness.commands.dashboard import run_dashboard
 
         signal.alarm(0)
-        return int(run_dashboard(settings=settings, port=port))
+        run_dashboard(settings=settings, port=port)
 
     _perform(context, "dashboard", home, quiet, json, work)
 

@@ -128,15 +128,13 @@ def over_time(frame: pd.DataFrame, name: str, national: float | None) -> go.Figu
         error_y={"type": "data", "array": high, "arrayminus": low, "color": NAVY},
     )
     if national is not None and not pd.isna(national):
-        figure.add_hline(y=national, line={"color": ORANGE, "dash": "dash", "width": 2})
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="right",
-            y=national,
-            yanchor="bottom",
-            showarrow=False,
-            text=f"England {national:g} %",
+        figure.add_scatter(
+            x=frame["period_label"],
+            y=[national] * len(frame),
+            mode="lines",
+            name=f"England {national:g} %",
+            line={"color": ORANGE, "dash": "dash", "width": 2},
+            hoverinfo="skip",
         )
     figure.update_yaxes(title="percent", rangemode="tozero")
     return _finish(figure, height=380, title=f"{name} by quarter of discharge")
@@ -162,7 +160,7 @@ def activity(frame: pd.DataFrame) -> go.Figure:
             connectgaps=False,
         )
     figure.update_yaxes(title="episodes", rangemode="tozero")
-    return _finish(figure, height=400, title="Referrals, first treatments and finished courses by quarter")
+    return _finish(figure, height=400, title="Activity by quarter")
 
 
 def trajectory(frame: pd.DataFrame, instrument: str, stratum: str) -> go.Figure:
@@ -214,19 +212,23 @@ def trajectory(frame: pd.DataFrame, instrument: str, stratum: str) -> go.Figure:
 
 
 def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
-    """Where each band stands four weeks later, as shares of the published counts."""
+    """Where each band stands four weeks later, as shares of the published counts; * marks a row with a hidden part."""
     order = [row["band"] for row in definitions("severity_bands") if row["instrument_code"] == instrument]
     figure = go.Figure()
-    shown = frame[frame["episodes_status"].isin(["shown", "zero"])].copy()
-    shown["start"] = [f"week {row.from_week}, {words.readable(row.from_band).lower()}" for row in _rows(shown)]
-    starts = [
-        f"week {week}, {words.readable(band).lower()}" for week in sorted(frame["from_week"].unique()) for band in order
-    ]
-    shown = shown[shown["start"].isin(starts)]
-    totals = shown.groupby("start")["episodes_count"].sum().astype(float)
+    frame = frame[frame["from_band"].isin(order)].copy()
+    frame["start"] = [f"week {row.from_week}, {words.readable(row.from_band).lower()}" for row in _rows(frame)]
+    is_shown = frame["episodes_status"].isin(["shown", "zero"])
+    partly = set(frame.loc[~is_shown, "start"])
+    frame["start"] = [f"{start} *" if start in partly else start for start in frame["start"]]
+    weeks = [frame[frame["from_week"] == week] for week in sorted(frame["from_week"].unique())]
+    starts = [start for week in weeks for band in order for start in week.loc[week["from_band"] == band, "start"][:1]]
+    shown = frame[is_shown]
+    totals = shown.groupby("start")["episodes_count"].sum().astype(float).reindex(starts).fillna(0)
+    for start in totals.index[totals == 0]:
+        figure.add_annotation(x=0, y=start, xanchor="left", showarrow=False, text="suppressed")
     for band in [*order, "not_answered"]:
         own = shown[shown["to_band"] == band].set_index("start")["episodes_count"].reindex(starts).astype(float)
-        share = 100 * own / totals.reindex(starts)
+        share = (100 * own / totals.where(totals > 0)).fillna(0)  # a bar without length: a gap would break the stack
         colour, label, ink = _BAND_SHADES[band]
         figure.add_bar(
             y=starts,
@@ -243,9 +245,9 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
             hovertemplate="%{y}<br>%{fullData.name}: %{x:.0f} % (%{customdata:,} courses)<extra></extra>",
         )
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(title="percent of the shown courses, four weeks later", range=[0, 100])
+    figure.update_xaxes(title="percent of the counts shown", range=[0, 100])
     figure.update_yaxes(categoryorder="array", categoryarray=starts[::-1])
-    finished = _finish(figure, height=160 + 34 * len(starts), title=f"{instrument}: severity bands over the weeks")
+    finished = _finish(figure, height=160 + 34 * len(starts), title=f"{instrument}: four weeks later")
     finished.update_layout(legend={"y": -0.1, "traceorder": "normal"})
     return finished
 

@@ -30,7 +30,7 @@ TRAJECTORY_NOTE = (
 )
 FLOW_NOTE = (
     "Where people of each band stand four weeks later. 'No answer' counts those without a score in the two weeks "
-    "before. "
+    "before. A row with * has a suppressed part: its shares are of the counts shown, not of everyone in it. "
     "Only courses that began long enough ago are in it."
 )
 OVERVIEW_NOTE = (

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import NoReturn
 
 from caseness.settings import Settings
 
 
-def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0.0.1") -> int:
-    """Serve until stopped; returns the server's exit code."""
+def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0.0.1") -> NoReturn:
+    """Become the server: whoever stops this process stops the server, and nothing is left listening.
+
+    What the server says goes to standard error; standard output is for answers.
+    """
     script = Path(str(files("dashboards"))) / "app.py"
     command = [
         sys.executable,
@@ -30,7 +33,7 @@ def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0
         "--theme.primaryColor=#12436D",
     ]
     environment = {**os.environ, "CASENESS_HOME": str(settings.home), "DO_NOT_TRACK": "1"}
-    try:
-        return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 - our own words only
-    except KeyboardInterrupt:
-        return 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(sys.stderr.fileno(), 1)
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own words only, no shell

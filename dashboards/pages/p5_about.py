@@ -9,14 +9,28 @@ release = frame.current_release()
 st.title("How was this made")
 frame.banner(release)
 st.subheader("Measures")
-for row in queries.measures(release.settings, release.file).itertuples():
+measures = queries.measures(release.settings, release.file)
+for row in measures.itertuples():
     with st.expander(f"{row.name} (version {row.definition_version})"):
         st.markdown(
             f"**Formula** {row.formula}  \n**Denominator** {row.denominator_text}  \n**Caution** {row.caveat}  \n"
             f"**Source** {row.source}"
         )
 st.subheader("Published figures beside ours")
-st.dataframe(queries.benchmarks(release.settings, release.file), hide_index=True, width="stretch")
+benchmarks = queries.benchmarks(release.settings, release.file)
+names = dict(zip(measures["measure_id"], measures["name"], strict=True))
+published = pd.DataFrame(
+    {
+        "measure": benchmarks["measure_id"].map(names),
+        "what": benchmarks["benchmark_kind"].str.replace("_", " "),
+        "percent": benchmarks["benchmark_percent"],
+        "area": benchmarks["area"],
+        "from": pd.to_datetime(benchmarks["period_start"]).dt.date,
+        "to": pd.to_datetime(benchmarks["period_end"]).dt.date,
+        "source": benchmarks["source"],
+    }
+)
+st.dataframe(published, hide_index=True, width="stretch")
 st.subheader("This release")
 facts = pd.DataFrame(sorted(release.facts.items()), columns=["fact", "value"])
 st.dataframe(facts, hide_index=True, width="stretch", height=500)
