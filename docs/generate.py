@@ -72,11 +72,24 @@ def dictionary_page() -> str:
             )
         parts.append(_table(["column", "type", "required", "values", "what it is"], rows) + "\n")
     parts.append("## What the marts hold\n\n")
-    marts = yaml.safe_load((project_folder() / "models" / "marts" / "_marts.yml").read_text(encoding="utf-8"))
-    for model in marts["models"]:
-        parts.append(f"### marts.{model['name']}\n\n{model['description']}\n\n")
-        parts.append(_table(["column", "type"], [[f"`{c['name']}`", c["data_type"]] for c in model["columns"]]) + "\n")
+    parts += _models("marts", "marts.")
+    parts.append(
+        "## What a release holds\n\nA count `x_count` has its `x_status`: `shown` (rounded), `zero`, `suppressed` "
+        "(the count is missing) or `not_applicable`. Rates follow from rounded counts.\n\n"
+    )
+    parts += _models("publication", "")
     return "".join(parts)
+
+
+def _models(layer: str, prefix: str) -> list[str]:
+    body = yaml.safe_load((project_folder() / "models" / layer / f"_{layer}.yml").read_text(encoding="utf-8"))
+    parts = []
+    for model in body["models"]:
+        if "columns" in model:
+            rows: list[list[object]] = [[f"`{column['name']}`", column["data_type"]] for column in model["columns"]]
+            parts.append(f"### {prefix}{model['name']}\n\n{model['description']}\n\n")
+            parts.append(_table(["column", "type"], rows) + "\n")
+    return parts
 
 
 def measures_page() -> str:
