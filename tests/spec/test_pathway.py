@@ -36,7 +36,8 @@ no_scores       10   2 x>x    x>x    yes      not_assessable  no        not_asse
 RECEIVED = dt.date(2025, 1, 6)
 
 
-def _cases() -> list[dict[str, str]]:
+def cases() -> list[dict[str, str]]:
+    """Rows of the table."""
     lines = [line.split() for line in CASES.strip().splitlines()]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
 
@@ -46,7 +47,7 @@ def streams() -> dict[str, list[dict[str, Any]]]:
     made: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("people", "referrals", "care_contacts", "questionnaire_totals")
     }
-    for case in _cases():
+    for case in cases():
         name, first = case["case"], RECEIVED + dt.timedelta(days=int(case["wait"]))
         made["people"].append(person("p_" + name))
         made["referrals"].append(referral(name, RECEIVED.isoformat(), (first + dt.timedelta(days=60)).isoformat()))
@@ -72,7 +73,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     return made
 
 
-@pytest.mark.parametrize("case", _cases(), ids=lambda case: case["case"])
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case["case"])
 def test_each_course_is_classed_as_specified(service: Service, case: dict[str, str]) -> None:
     token = service.tokens("p_" + case["case"])["p_" + case["case"]]
     (row,) = service.ask(
@@ -97,8 +98,8 @@ def test_measures_count_the_table(service: Service) -> None:
             "select measure_id, denominator_count, numerator_count from marts.measure_results where period_id = 'all'"
         )
     }
-    cases = _cases()
-    finished = [case for case in cases if case["finished"] == "yes"]
+    courses = cases()
+    finished = [case for case in courses if case["finished"] == "yes"]
     below = sum(case["caseness"] == "not_at_caseness" for case in finished)
     assert found["nhs_tt_recovery"] == (len(finished) - below, sum(case["recovered"] == "yes" for case in finished))
     improved = sum(case["change"] == "reliable_improvement" for case in finished)
@@ -111,7 +112,7 @@ def test_change_classes_partition_finished_courses(service: Service) -> None:
         "select count(*), count(*) filter (where change_class in ('reliable_improvement', 'reliable_deterioration', "
         "'no_reliable_change', 'not_assessable')) from marts.episodes where has_finished_course"
     )
-    assert row[0] == row[1] == sum(case["finished"] == "yes" for case in _cases())
+    assert row[0] == row[1] == sum(case["finished"] == "yes" for case in cases())
 
 
 MUTATIONS = [
