@@ -269,10 +269,11 @@ def count_faults(tables: Mapping[str, Sequence[Row]], profile: Profile) -> list[
     return sorted(set(faults))
 
 
-def headline_accuracy(overview: Sequence[Row], truth: Sequence[Row]) -> dict[str, float]:
-    """Greatest error of a headline rate (percentage points) and count, over all days."""
+def headline_accuracy(overview: Sequence[Row], truth: Sequence[Row]) -> dict[str, float | None]:
+    """Greatest error of a shown headline rate (percentage points) and count, over all days; none when none is shown."""
     exact = {row["measure_id"]: row for row in truth if row["period_id"] == "all"}
-    rate_errors, count_errors = [0.0], [0.0]
+    rate_errors: list[float] = []
+    count_errors: list[float] = []
     for row in overview:
         if row["period_id"] != "all" or row["rate_status"] != "shown":
             continue
@@ -281,6 +282,7 @@ def headline_accuracy(overview: Sequence[Row], truth: Sequence[Row]) -> dict[str
         count_errors.append(abs(row["denominator_count"] - true["denominator_count"]))
         count_errors.append(abs(row["numerator_count"] - true["numerator_count"]))
     return {
-        "greatest_rate_error_percentage_points": round(max(rate_errors), 3),
-        "greatest_count_error": max(count_errors),
+        "measures_shown": len(rate_errors),
+        "greatest_rate_error_percentage_points": round(max(rate_errors), 3) if rate_errors else None,
+        "greatest_count_error": max(count_errors, default=None),
     }

@@ -56,9 +56,9 @@ def writer(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection
 
 @contextmanager
 def reader(
-    path: Path, settings: Settings, *, parts: Path | None = None, missing: str = "there is no build yet"
+    path: Path, settings: Settings, *, with_deliveries: bool = False, missing: str = "there is no build yet"
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection that can reach no file but the database and, when given, the landing parts.
+    """A read-only connection that can reach no file but the database and, ``with_deliveries``, what the raw views read.
 
     Raises ``NotReadyError`` when the database does not exist.
     """
@@ -76,8 +76,11 @@ def reader(
     )
     try:
         connection.execute("set TimeZone = 'UTC'")
-        if parts is not None:
-            connection.execute(f"set allowed_directories = [{quote_literal(str(parts))}]")
+        if with_deliveries:
+            folders = ", ".join(
+                quote_literal(str(path)) for path in (settings.paths.landing, settings.paths.quarantine)
+            )
+            connection.execute(f"set allowed_directories = [{folders}]")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         yield connection

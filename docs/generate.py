@@ -56,7 +56,7 @@ def dictionary_page() -> str:
             if "values" in column:
                 bounds.append(", ".join(map(str, column["values"])))
             if "values_from" in column:
-                bounds.append(f"codes of {column['values_from']}")
+                bounds.append(_codes(*column["values_from"].split(".")))
             if "min" in column or "max" in column:
                 bounds.append(f"{column.get('min', '')} to {column.get('max', '')}")
             if "pattern" in column:
@@ -66,7 +66,7 @@ def dictionary_page() -> str:
                     f"`{column['name']}`",
                     column["type"],
                     bool(column.get("required", False)),
-                    "; ".join(bounds),
+                    "; ".join(bounds) or "any",
                     column.get("description", ""),
                 ]
             )
@@ -79,6 +79,13 @@ def dictionary_page() -> str:
     )
     parts += _models("publication", "")
     return "".join(parts)
+
+
+def _codes(table: str, column: str) -> str:
+    """Codes of a definition table with their meaning, where it has one."""
+    rows = definitions(table)
+    label = next((name for name in ("meaning", "ethnic_group", "name") if name in rows[0]), None)
+    return ", ".join(f"{row[column]} ({row[label]})" if label else row[column] for row in rows)
 
 
 def _models(layer: str, prefix: str) -> list[str]:

@@ -166,7 +166,7 @@ def check(
     started = time.monotonic()
     dialect.register()
     chosen = list(rule_rows if rule_rows is not None else rules())
-    with warehouse.reader(database, settings, parts=settings.paths.landing) as connection:
+    with warehouse.reader(database, settings, with_deliveries=True) as connection:
         sizes = {rule["rule_id"]: _rows(connection, rule) for rule in chosen}
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

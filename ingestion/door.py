@@ -16,7 +16,7 @@ import polars as pl
 import yaml
 
 from caseness import journal
-from caseness.errors import CasenessError
+from caseness.errors import UsageError
 from caseness.settings import Deidentification, IdentifierPolicy, Settings
 from ingestion import identifier_gate, landing, reading
 from ingestion.casting import cast, empty_problems
@@ -141,7 +141,7 @@ def _files_in(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
         elif path.is_file():
             yield path, path.name
         else:
-            raise CasenessError(f"there is no file or folder {path.name!r}", remedy="check the path")
+            raise UsageError(f"there is no file or folder {path.name!r}", remedy="check the path")
 
 
 def ingest(
@@ -159,7 +159,7 @@ def ingest(
     Raises ``DamagedHomeError`` when receipts, manifest and parts disagree, ``LockedError`` when another process writes.
     """
     if settings.deidentification is Deidentification.EXPERT_DETERMINATION and not settings.expert_report:
-        raise CasenessError(
+        raise UsageError(
             "the profile expert_determination needs the reference of the expert's report",
             remedy="set expert_report in caseness.toml",
         )

@@ -246,10 +246,10 @@ def _rows_frame(rows: list[list[str]], header: list[str], first: int) -> pl.Data
 
 
 def read_ndjson_records(path: Path, *, limit_bytes: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Each line's row number and its JSON object; ``None`` for a line that is not one object.
+    """Each line's row number and its JSON object; ``None`` for a line that is blank or another JSON value.
 
-    Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes and a last line that is cut off (a whole object
-    without a line end is read).
+    Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes, a line that is not JSON and a last line that is
+    cut off (a whole object without a line end is read).
     """
     seen = 0
     with open_bytes(path, limit_bytes=limit_bytes) as stream:
@@ -258,13 +258,15 @@ def read_ndjson_records(path: Path, *, limit_bytes: int) -> Iterator[tuple[int, 
             for offset, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
                 seen += 1
                 try:
-                    record = orjson.loads(line)
+                    record = orjson.loads(line) if line.strip() else None
                 except orjson.JSONDecodeError as error:
                     if not block.endswith(b"\n") and block.endswith(line):
                         raise RefusedFile(
                             "truncated", "the last record is cut off", remedy="send the file again, whole", row=seen
                         ) from error
-                    record = None
+                    raise RefusedFile(
+                        "invalid_json", "the line is not JSON", remedy="send one JSON object per line", row=seen
+                    ) from error
                 yield first + offset, record if isinstance(record, dict) else None
     if not seen:
         raise RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")

@@ -57,7 +57,7 @@ def run_evaluate(*, settings: Settings, progress: Callable[[str], None] | None =
             raise NotReadyError(
                 "there is no build yet", remedy="run `caseness build` first (or `caseness run PATH...`)"
             )
-        with warehouse.reader(settings.paths.current, settings, parts=settings.paths.landing) as connection:
+        with warehouse.reader(settings.paths.current, settings, with_deliveries=True) as connection:
             starters = connection.execute(_STARTERS).df()
             scores = connection.execute(_SCORES).df()
         say(f"fitting trajectories of {len(starters):,} courses")

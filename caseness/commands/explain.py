@@ -7,8 +7,6 @@ from typing import Any
 from caseness.errors import UsageError
 from screening.definitions import definitions
 
-_PATHWAY = ("finished_course_minimum_treatments", "minimum_scores_for_last")
-
 
 def run_explain(measure: str) -> dict[str, Any]:
     """The definition rows a measure stands on. ``recovery`` finds ``nhs_tt_recovery``; unknown names list the known."""
@@ -20,8 +18,7 @@ def run_explain(measure: str) -> dict[str, Any]:
             "there is no measure of this name", remedy="known: " + ", ".join(row["measure_id"] for row in rows)
         )
     row = found[0]
-    rules = [rule for rule in definitions("pathway_rules") if rule["rule_id"] in _PATHWAY]
-    rules += [rule for rule in definitions("pathway_rules") if rule["rule_id"] in row["measure_id"]]
+    rules = [rule for rule in definitions("pathway_rules") if rule["rule_id"] in row["rule_ids"].split()]
     return {
         "measure_id": row["measure_id"],
         "definition_version": int(row["definition_version"]),
@@ -40,7 +37,7 @@ def run_explain(measure: str) -> dict[str, Any]:
         "thresholds": [
             {key: item[key] for key in ("threshold_id", "comparator", "threshold_value", "source")}
             for item in definitions("thresholds")
-            if item["authority"] == "nhs_tt"
+            if item["threshold_id"] in row["threshold_ids"].split()
         ],
         "pathway_rules": [
             {key: item[key] for key in ("rule_id", "comparator", "threshold_value", "unit", "source")} for item in rules

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from caseness import journal, warehouse
-from caseness.errors import CasenessError, UsageError
+from caseness.errors import UsageError
 from caseness.settings import Settings
 
 _QUESTIONS = ("SELECT",)  # EXPLAIN ANALYZE would run a COPY
@@ -18,7 +18,7 @@ _QUESTIONS = ("SELECT",)  # EXPLAIN ANALYZE would run a COPY
 
 def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> list[dict[str, Any]]:
     """Rows of ``statement`` as objects. Anything but one SELECT is refused: the connection can reach the parts."""
-    with warehouse.reader(settings.paths.current, settings, parts=settings.paths.landing) as connection:
+    with warehouse.reader(settings.paths.current, settings, with_deliveries=True) as connection:
         try:
             statements = connection.extract_statements(statement)
         except duckdb.Error as error:
@@ -31,7 +31,7 @@ def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> 
             names = [column[0] for column in cursor.description or []]
             rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
         except duckdb.Error as error:
-            raise CasenessError(
+            raise UsageError(
                 f"the warehouse could not answer: {_first_line(error)}", remedy="see docs/data_dictionary.md for names"
             ) from error
     return [{name: _plain(value) for name, value in zip(names, row, strict=True)} for row in rows]

@@ -173,8 +173,16 @@ def test_a_positive_risk_answer_that_is_held_back_is_counted(tmp_path: Path, set
     assert report["positive_risk_items_held_back"] == 1
 
 
-@pytest.mark.parametrize("line", ["{not json", '["a list"]', '{"person_code": {"nested": 1}}', "", "null", "17"])
-def test_a_broken_ndjson_record_between_whole_ones_is_quarantined(
+def test_a_line_that_is_not_json_refuses_the_file(tmp_path: Path, settings: Settings) -> None:
+    path = tmp_path / "wearable_daily.ndjson"
+    path.write_text(f"{json.dumps(_WEARABLE)}\n{{not json\n{json.dumps(_WEARABLE)}\n", encoding="utf-8")
+    report = _ingest(path, settings)
+    assert (report["rows_in"], report["rows_admitted"], report["rows_quarantined"]) == (3, 0, 3)
+    assert [(problem["rule"], problem["row"]) for problem in report["problems"]] == [("invalid_json", 2)]
+
+
+@pytest.mark.parametrize("line", ['["a list"]', '{"person_code": {"nested": 1}}', "", "null", "17"])
+def test_an_ndjson_record_of_another_shape_between_whole_ones_is_quarantined(
     tmp_path: Path, settings: Settings, line: str
 ) -> None:
     path = tmp_path / "wearable_daily.ndjson"

@@ -86,7 +86,7 @@ def test_sql_answers_one_select_only(home: Path, statement: str) -> None:
 def test_sql_reads_no_other_file(home: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n", encoding="utf-8")
-    caseness("--home", home, "sql", f"select * from read_csv('{secret}')", "--json", code=1)
+    caseness("--home", home, "sql", f"select * from read_csv('{secret}')", "--json", code=2)
 
 
 def test_questions_are_logged_without_their_text(home: Path) -> None:
@@ -115,6 +115,13 @@ def test_score_explain_doctor_and_wrong_calls(tmp_path: Path) -> None:
     told = caseness("explain", "recovery", "--json")
     assert told["formula"] == "recovered / (finished - not at caseness)"
     assert told["definition_version"] == 1
+    used = [(item["threshold_id"], item["threshold_value"]) for item in told["thresholds"]]
+    assert used == [("phq9_nhs_caseness", "10"), ("gad7_nhs_caseness", "8")]
+    waits = caseness("explain", "first_treatment_6_weeks", "--json")
+    assert [item["rule_id"] for item in waits["pathway_rules"]] == [
+        "finished_course_minimum_treatments",
+        "first_treatment_6_weeks",
+    ]
     assert told["source"]
     assert "known:" in caseness("explain", "happiness", "--json", code=2)["remedy"]
     assert caseness("score", "PHQ-9", "1,2", "--json", code=2)["exit_code"] == 2

@@ -32,9 +32,14 @@ _MEASURES = {
 }
 _MARTS = ("people", "assessments", "episodes", "trajectories", "measure_members", "measure_results", "wearable_days")
 
+_QUARANTINED = (
+    "select count(distinct load_id || source_row_number), count(*) filter (where rule is null or remedy is null) "
+    "from raw.quarantined_rows where is_row_quarantined"
+)
+
 
 def _ask(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
-    with warehouse.reader(settings.paths.current, settings, parts=settings.paths.landing) as connection:
+    with warehouse.reader(settings.paths.current, settings, with_deliveries=True) as connection:
         return connection.execute(statement).fetchall()
 
 
@@ -58,6 +63,8 @@ def test_rows_in_are_admitted_or_quarantined(synthetic: Synthetic) -> None:
     written = sum(synthetic.report["generate"]["rows"].values())
     assert ingest["rows_in"] == written == ingest["rows_admitted"] + ingest["rows_quarantined"]
     assert ingest["rows_quarantined"] == 25
+    told = _ask(synthetic.settings, _QUARANTINED)
+    assert told == [(25, 0)]
     assert (ingest["files_refused"], ingest["files_unrecognised"]) == (0, [])
 
 
