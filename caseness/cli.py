@@ -276,7 +276,7 @@ def _publish_words(body: dict[str, Any]) -> str:
         f"rates within {headline['greatest_rate_error_percentage_points']} percentage points, "
         f"counts within {headline['greatest_count_error']:g}"
         if headline["measures_shown"]
-        else "every rate is suppressed"
+        else "no rate is shown"
     )
     return (
         f"release {body['release_id']} under profile {body['disclosure_profile']}\n"

@@ -231,13 +231,21 @@ def _cell(row: Row, what: str, values: Sequence[str], years: Sequence[str], prof
 def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:
     """One system per instrument and pair of weeks. No margin of these tables is published."""
     systems: dict[tuple[str, ...], System] = {}
+    open_rows = {_flow_row(row) for row in flow if row["episodes_status"] != "suppressed"}
     for row in flow:
         key = (row["instrument_code"], str(row["from_week"]))
         system = systems.setdefault(key, System(f"severity flow of {key[0]} from week {key[1]}"))
         low, high = profile.interval(row["episodes_count"], row["episodes_status"], _NO_CEILING)
+        if _flow_row(row) not in open_rows:
+            # Hidden because small, or because everyone moved alike: the attacker can not tell which.
+            low, high = 0, _NO_CEILING
         part = ("flow", str(row["from_band"]), str(row["to_band"]))
         system.cells.append(Cell(part, low, high, (part,), is_protected=row["episodes_status"] == "suppressed"))
     return systems
+
+
+def _flow_row(row: Row) -> tuple[str, str, str]:
+    return row["instrument_code"], str(row["from_week"]), str(row["from_band"])
 
 
 def structure_faults(tables: Mapping[str, Sequence[Row]], declared: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -98,9 +99,26 @@ def against_national(frame: pd.DataFrame) -> go.Figure:
             name=name,
             marker={"color": colour, "size": 13, "symbol": symbol, "line": {"width": 3, "color": colour}},
         )
+    hidden = frame[frame["rate_status"] != "shown"]
+    _say_why(figure, [_wrapped(name) for name in hidden["name"]], hidden["rate_status"])
     figure.update_xaxes(title="percent", range=[-2, 106])
-    figure.update_yaxes(categoryorder="array", categoryarray=[_wrapped(name) for name in frame["name"]])
+    order = [_wrapped(name) for name in frame["name"]]
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=order)
     return _finish(figure, height=80 + 58 * len(frame), title="Measures against the national figures")
+
+
+def _say_why(figure: go.Figure, names: Sequence[str], statuses: Iterable[str]) -> None:
+    """The status of a value that is not shown, as text where its mark would stand."""
+    if names:
+        figure.add_scatter(
+            x=[0] * len(names),
+            y=names,
+            mode="text",
+            text=[status.replace("_", " ") for status in statuses],
+            textposition="middle right",
+            hoverinfo="skip",
+            showlegend=False,
+        )
 
 
 def _wrapped(text: str) -> str:
@@ -127,6 +145,17 @@ def over_time(frame: pd.DataFrame, name: str, national: float | None) -> go.Figu
         marker={"size": 9},
         error_y={"type": "data", "array": high, "arrayminus": low, "color": NAVY},
     )
+    hidden = frame[frame["rate_status"] == "suppressed"]
+    if len(hidden):
+        figure.add_scatter(
+            x=hidden["period_label"],
+            y=[0] * len(hidden),
+            mode="markers",
+            name="suppressed",
+            marker={"symbol": "x-thin-open", "color": GREY, "size": 10, "line": {"width": 2}},
+            cliponaxis=False,
+            hoverinfo="skip",
+        )
     if national is not None and not pd.isna(national):
         figure.add_scatter(
             x=frame["period_label"],
@@ -219,13 +248,14 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
     frame["start"] = [f"week {row.from_week}, {words.readable(row.from_band).lower()}" for row in _rows(frame)]
     is_shown = frame["episodes_status"].isin(["shown", "zero"])
     partly = set(frame.loc[~is_shown, "start"])
+    partly_named = {f"{start} *" for start in partly}
     frame["start"] = [f"{start} *" if start in partly else start for start in frame["start"]]
     weeks = [frame[frame["from_week"] == week] for week in sorted(frame["from_week"].unique())]
     starts = [start for week in weeks for band in order for start in week.loc[week["from_band"] == band, "start"][:1]]
     shown = frame[is_shown]
     totals = shown.groupby("start")["episodes_count"].sum().astype(float).reindex(starts).fillna(0)
-    for start in totals.index[totals == 0]:
-        figure.add_annotation(x=0, y=start, xanchor="left", showarrow=False, text="suppressed")
+    empty = list(totals.index[totals == 0])
+    _say_why(figure, empty, ["suppressed" if start in partly_named else "nobody" for start in empty])
     for band in [*order, "not_answered"]:
         own = shown[shown["to_band"] == band].set_index("start")["episodes_count"].reindex(starts).astype(float)
         share = (100 * own / totals.where(totals > 0)).fillna(0)  # a bar without length: a gap would break the stack
@@ -246,7 +276,7 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
         )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="percent of the counts shown", range=[0, 100])
-    figure.update_yaxes(categoryorder="array", categoryarray=starts[::-1])
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=starts[::-1])
     finished = _finish(figure, height=160 + 34 * len(starts), title=f"{instrument}: four weeks later")
     finished.update_layout(legend={"y": -0.1, "traceorder": "normal"})
     return finished
@@ -272,17 +302,17 @@ def by_group(frame: pd.DataFrame, measure: str, group: str, whole: float | None)
         cliponaxis=False,
     )
     hidden = frame[frame["rate_status"] != "shown"]
-    for row in _rows(hidden):
-        figure.add_annotation(
-            x=0, y=names[row.group_value], xanchor="left", showarrow=False, text=row.rate_status.replace("_", " ")
-        )
+    _say_why(figure, [names[value] for value in hidden["group_value"]], hidden["rate_status"])
     if whole is not None and not pd.isna(whole):
         figure.add_vline(x=whole, line={"color": ORANGE, "dash": "dash", "width": 2})
         figure.add_annotation(
             x=whole, y=1, yref="paper", yanchor="bottom", showarrow=False, text=f"whole service {whole:.1f} %"
         )
     figure.update_xaxes(title="percent", rangemode="tozero")
-    figure.update_yaxes(categoryorder="array", categoryarray=[names[value] for value in frame["group_value"]])
+    if shown.empty:
+        figure.update_xaxes(range=[0, 100])
+    order = [names[value] for value in frame["group_value"]]
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=order)
     figure = _finish(figure, height=150 + 48 * len(frame), title=f"{measure} by {group.lower()}")
     figure.update_layout(margin={"t": 90})
     return figure

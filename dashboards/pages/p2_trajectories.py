@@ -39,6 +39,11 @@ frame.figure(
     hidden=words.suppression_words(weeks["model_status"], release.profile),
     release=release,
 )
+if not weeks["model_status"].isin(["shown", "suppressed"]).any():
+    st.info(
+        "No model mean here: each week it stands on needs enough scores, and each pair of weeks enough courses with "
+        "scores in both."
+    )
 st.subheader("Severity bands over the weeks")
 flow = queries.severity_flow(release.settings, release.file, instrument)
 if flow.empty:
@@ -48,12 +53,12 @@ else:
     table["from_band"] = [words.readable(band) for band in table["from_band"]]
     table["to_band"] = [words.readable(band) for band in table["to_band"]]
     table["courses"] = frame.count_column(flow, "episodes")
+    counted = int(flow.loc[flow["from_week"] == 0, "episodes_count"].fillna(0).sum())
     frame.figure(
         charts.severity_flow(flow, instrument),
         table,
         key="severity_flow",
-        n=f"{int(flow.loc[flow['from_week'] == 0, 'episodes_count'].fillna(0).sum()):,} courses at week 0 "
-        "(sum of rounded counts)",
+        n=f"{counted:,} courses at week 0 (sum of the counts shown)" if counted else "suppressed",
         period=f"{release.facts['data_period_start']} to {release.facts['data_period_end']}",
         method=words.FLOW_NOTE,
         hidden=words.suppression_words(flow["episodes_status"], release.profile),

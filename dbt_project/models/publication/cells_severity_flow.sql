@@ -40,7 +40,7 @@ starting as (
     from reachable
     inner join trajectories on reachable.referral_id = trajectories.referral_id
     where
-        (reachable.from_week = 0 and (trajectories.is_baseline or trajectories.week_of_treatment = 0))
+        (reachable.from_week = 0 and trajectories.is_baseline)
         or (
             reachable.from_week > 0
             and trajectories.week_of_treatment > reachable.from_week - reachable.window_weeks

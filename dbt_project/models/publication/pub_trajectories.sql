@@ -25,7 +25,9 @@ judged as (
         *,
         starters_status = 'shown'
         and observed_status = 'shown'
-        and observed_count >= minimum_n_for_statistics as is_statistic_allowed
+        and observed_count >= minimum_n_for_statistics
+        -- Without spread the mean is everybody's score.
+        and observed_ci_low < observed_ci_high as is_statistic_allowed
     from counted
 ),
 
