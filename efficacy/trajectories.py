@@ -39,7 +39,9 @@ _COLUMNS = {
     "stratum_value": "string",
     "week_of_treatment": "int64",
     "starters_count": "int64",
+    "starters_people_count": "int64",
     "observed_count": "int64",
+    "observed_people_count": "int64",
     "model_mean": "float64",
     "model_standard_error": "float64",
     "model_ci_low": "float64",
@@ -274,7 +276,8 @@ def trajectory_means(
 ) -> pd.DataFrame:
     """Means by instrument, stratum and week, observed and for all starters under missing at random.
 
-    ``starters``: one row per course that began treatment (``referral_id``, ``main_modality``), with or without scores.
+    ``starters``: one row per course that began treatment (``referral_id``, ``main_modality``, and ``person_id`` where
+    a person may have several), with or without scores.
     ``scores``: one row per course, instrument and week (``referral_id``, ``instrument_code``, ``week_of_treatment``,
     ``total``, ``is_prorated``); week 0 is the baseline. ``rules``: ``analysis_rules.csv`` unless given. Returns one
     row per instrument, stratum and week with counts, both means and their intervals (score points). A week with too
@@ -287,6 +290,7 @@ def trajectory_means(
     weeks = np.arange(int(rules["trajectory_last_week"]) + 1)
     courses = pd.Index(starters["referral_id"])
     modality = starters["main_modality"].to_numpy(dtype=object)
+    owners = pd.factorize(starters["person_id" if "person_id" in starters else "referral_id"])[0]
     names = sorted({str(name) for name in modality if not pd.isna(name)})
     members = {name: np.asarray(modality == name) for name in names}
     if (unknown := np.asarray(pd.isna(modality))).any():
@@ -307,6 +311,9 @@ def trajectory_means(
             frame["model_ci_low"], frame["model_ci_high"] = estimate.mean - margin, estimate.mean + margin
             frame["model_status"], frame["method"] = estimate.status, method
             frame["starters_count"] = int(rows.sum())
+            frame["starters_people_count"] = len(np.unique(owners[rows]))
+            there = ~np.isnan(values[rows])
+            frame["observed_people_count"] = [len(np.unique(owners[rows][column])) for column in there.T]
             frame["instrument_code"] = str(instrument)
             frame["stratum_dimension"], frame["stratum_value"] = dimension, value
             frames.append(frame[list(_COLUMNS)])

@@ -16,7 +16,9 @@ from caseness.errors import NotReadyError
 from caseness.settings import Settings
 from efficacy.trajectories import trajectory_means
 
-_STARTERS = "select referral_id, main_modality from marts.episodes where has_started_treatment order by referral_id"
+_STARTERS = """
+    select referral_id, person_id, main_modality from marts.episodes where has_started_treatment order by referral_id
+"""
 # Week 0 is the baseline: the last valid score at or before the first treatment.
 _SCORES = """
     select

@@ -336,3 +336,16 @@ def test_a_large_service_is_fitted_in_seconds() -> None:
     frame = trajectory_means(scores, starters)
     assert time.monotonic() - started < 30  # 5 s on two free cores
     assert (frame["model_status"] == "fitted").all() and len(frame) == 2 * 9 * 13
+
+
+def test_people_are_counted_beside_their_courses() -> None:
+    """Disclosure control judges people: one person may have several courses."""
+    values = np.array([[15.0, 12.0], [14.0, np.nan], [16.0, 11.0], [13.0, 10.0]])
+    scores, starters = long(values)
+    starters["person_id"] = ["a", "a", "b", "b"]
+    means = trajectory_means(scores, starters, rules={**RULES, "trajectory_last_week": 1.0})
+    whole = means[means["stratum_dimension"] == "all"]
+    assert list(whole["starters_count"]) == [4, 4]
+    assert list(whole["starters_people_count"]) == [2, 2]
+    assert list(whole["observed_count"]) == [4, 3]
+    assert list(whole["observed_people_count"]) == [2, 2]

@@ -12,10 +12,10 @@ counted as (
         means.*,
         profile.minimum_n_for_statistics,
         profile.statistic_decimals,
-        {{ rounded_count('means.starters_count', 'means.starters_count') }} as starters_shown,
-        {{ count_status('means.starters_count', 'means.starters_count') }} as starters_status,
-        {{ rounded_count('means.observed_count', 'means.observed_count') }} as observed_shown,
-        {{ count_status('means.observed_count', 'means.observed_count') }} as observed_status
+        {{ rounded_count('means.starters_count', 'means.starters_people_count') }} as starters_shown,
+        {{ count_status('means.starters_count', 'means.starters_people_count') }} as starters_status,
+        {{ rounded_count('means.observed_count', 'means.observed_people_count') }} as observed_shown,
+        {{ count_status('means.observed_count', 'means.observed_people_count') }} as observed_status
     from means
     cross join profile
 ),
@@ -25,7 +25,7 @@ judged as (
         *,
         starters_status = 'shown'
         and observed_status = 'shown'
-        and observed_count >= minimum_n_for_statistics
+        and least(observed_count, observed_people_count) >= minimum_n_for_statistics
         -- Without spread the mean is everybody's score.
         and observed_ci_low < observed_ci_high as is_statistic_allowed
     from counted
