@@ -11,10 +11,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from screening.definitions import definitions
 
+_Flags = npt.NDArray[np.bool_]
 _MEMBER_SCHEMA = {"code_system": pl.String, "code": pl.String}
 _LONGEST_CODE = 18
 # Verhoeff 1969: the dihedral group of order 10, and the permutation by position from the right.
@@ -46,7 +48,7 @@ _PERMUTATION = np.array(
 )
 
 
-def _digits_from_the_right(numbers: pl.Series) -> list[np.ndarray]:
+def _digits_from_the_right(numbers: pl.Series) -> list[npt.NDArray[np.int8]]:
     """Digit columns, last digit first; -1 beyond a number's length."""
     backwards = numbers.str.reverse()
     return [
@@ -55,28 +57,28 @@ def _digits_from_the_right(numbers: pl.Series) -> list[np.ndarray]:
     ]
 
 
-def _has_verhoeff_digit(codes: pl.Series) -> np.ndarray:
+def _has_verhoeff_digit(codes: pl.Series) -> _Flags:
     state = np.zeros(len(codes), dtype=np.int8)
     for place, digit in enumerate(_digits_from_the_right(codes)):
         state = np.where(digit >= 0, _PRODUCT[state, _PERMUTATION[place % len(_PERMUTATION), digit]], state)
-    return state == 0
+    return np.equal(state, 0)
 
 
-def _has_loinc_digit(codes: pl.Series) -> np.ndarray:
+def _has_loinc_digit(codes: pl.Series) -> _Flags:
     """Every second digit counts double, the last one first; the sum with the check digit is a multiple of ten."""
     check, *body = _digits_from_the_right(codes.str.replace("-", "", literal=True))
     total = check.astype(np.int64)
     for place, digit in enumerate(body):
         weighted = np.where(place % 2 == 0, digit * 2, digit)
         total = total + np.where(digit >= 0, weighted // 10 + weighted % 10, 0)
-    return total % 10 == 0
+    return np.equal(total % 10, 0)
 
 
-def _always(codes: pl.Series) -> np.ndarray:
+def _always(codes: pl.Series) -> _Flags:
     return np.ones(len(codes), dtype=bool)
 
 
-_CHECKS: dict[str, Callable[[pl.Series], np.ndarray]] = {
+_CHECKS: dict[str, Callable[[pl.Series], _Flags]] = {
     "verhoeff": _has_verhoeff_digit,
     "loinc_check_digit": _has_loinc_digit,
     "pattern": _always,
