@@ -20,6 +20,7 @@ from caseness.errors import DamagedHomeError, LockedError
 
 GENESIS = "0" * 64
 LONGEST_RECEIPT_BYTES = 1 << 20
+_RESTORE = "restore the journal from a backup; the parts and manifests are untouched"
 
 
 def _digest(previous: str, body: dict[str, Any]) -> str:
@@ -60,10 +61,31 @@ def append(journal: Path, event: str, **facts: Any) -> str:
             **facts,
         }
         digest = _digest(previous, body)
-        handle.write(json.dumps({**body, "hash": digest}, sort_keys=True).encode() + b"\n")
-        handle.flush()
-        os.fsync(handle.fileno())
+        end = handle.seek(0, os.SEEK_END)
+        try:
+            handle.write(json.dumps({**body, "hash": digest}, sort_keys=True).encode() + b"\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+        except OSError:
+            handle.truncate(end)
+            raise
+        write_atomically(_head_path(journal), json.dumps({"hash": digest}).encode())
     return digest
+
+
+def _head_path(journal: Path) -> Path:
+    """Where the last receipt's hash stands beside the journal, so that a journal cut at a line end is found too."""
+    return journal.with_name("head.json")
+
+
+def _head(journal: Path) -> str | None:
+    path = _head_path(journal)
+    if not path.exists():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["hash"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedHomeError("the journal's head is damaged", remedy=_RESTORE) from error
 
 
 def _last_hash(handle: BinaryIO) -> str:
@@ -78,16 +100,20 @@ def _last_hash(handle: BinaryIO) -> str:
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedHomeError(
             "the last line of the journal is not a receipt",
-            remedy="restore the journal from a backup; the parts and manifests are untouched",
+            remedy=_RESTORE,
         ) from error
 
 
 def read(journal: Path) -> Iterator[dict[str, Any]]:
     """All receipts in order; a line that was changed, removed or moved raises ``DamagedHomeError``."""
     if not journal.exists():
+        if _head_path(journal).exists():
+            raise DamagedHomeError("the journal is missing", remedy=_RESTORE)
         return
     previous = GENESIS
-    with journal.open("r", encoding="utf-8") as handle:
+    head = _head(journal)
+    has_met_head = head is None
+    with journal.open("r", encoding="utf-8", errors="replace") as handle:
         for number, line in enumerate(handle, start=1):
             try:
                 receipt = json.loads(line)
@@ -95,7 +121,7 @@ def read(journal: Path) -> Iterator[dict[str, Any]]:
             except (ValueError, KeyError, AttributeError) as error:
                 raise DamagedHomeError(
                     f"journal line {number} is not a receipt",
-                    remedy="restore the journal from a backup; the parts and manifests are untouched",
+                    remedy=_RESTORE,
                 ) from error
             if receipt.get("previous") != previous or _digest(previous, receipt) != digest:
                 raise DamagedHomeError(
@@ -103,7 +129,10 @@ def read(journal: Path) -> Iterator[dict[str, Any]]:
                     remedy="the journal was edited or cut; restore it from a backup",
                 )
             previous = digest
+            has_met_head = has_met_head or digest == head
             yield {**receipt, "hash": digest}
+    if not has_met_head:
+        raise DamagedHomeError("the journal has lost its last lines", remedy=_RESTORE)
 
 
 @contextmanager

@@ -99,6 +99,13 @@ class Settings(BaseSettings):
         default=20_000, ge=1, description="Largest source file, after unpacking, that is read."
     )
 
+    file_memory_limit_megabytes: int = Field(
+        default=1024, ge=256, description="Memory one file's reader may hold; above it the file is refused."
+    )
+    file_timeout_seconds: int = Field(
+        default=3600, ge=1, description="Longest time one file's reader may take; after it the file is refused."
+    )
+
     @field_validator("home", mode="after")
     @classmethod
     def _absolute_home(cls, value: Path) -> Path:
@@ -144,9 +151,12 @@ class HomePaths:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.settings_file = home / "caseness.toml"
+        self.home_file = home / "home.json"
+        self.sources = home / "sources"
         self.landing = home / "landing"
         self.parts = self.landing / "parts"
         self.manifest = self.landing / "manifest"
+        self.withdrawn = self.landing / "withdrawn"
         self.build = home / "build"
         self.current = self.build / "current.duckdb"
         self.build_state = self.build / "current.json"

@@ -1,8 +1,9 @@
 """The door of the warehouse: contracts, sources, identifier gate, pseudonyms, parts and quarantine."""
 
 from ingestion.contracts import contracts
-from ingestion.door import IngestReport, ingest, person_tokens, raw_streams
+from ingestion.door import ingest, person_tokens, raw_streams
 from ingestion.landing import deliveries_table, landed_parts, manifest_entries, quarantine_parts, reconcile
+from ingestion.reports import IngestReport
 
 __all__ = [
     "IngestReport",

@@ -6,16 +6,28 @@ import datetime as dt
 import re
 import zoneinfo
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ingestion.files import SourceFile, open_bytes
 from ingestion.problems import RefusedFile
 
 FILE_NAME = "delivery.yml"
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
-_KEYS = ("source", "namespace", "person", "time_zone", "period_start", "period_end", "delivered_at", "row_count")
+_LONGEST_BYTES = 1 << 20
+_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_KEYS = (
+    "source",
+    "namespace",
+    "person",
+    "time_zone",
+    "period_start",
+    "period_end",
+    "delivered_at",
+    "row_count",
+    "withdraws",
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,17 @@ class Delivery:
     period_end: dt.date | None = None
     delivered_at: dt.datetime | None = None
     row_count: dict[str, int] = field(default_factory=dict)
+    withdraws: tuple[str, ...] = ()
+
+    @property
+    def stated_at(self) -> dt.datetime | None:
+        """When the sender says it was sent; without a time, the last day it speaks for.
+
+        Never the clock of this machine: the same deliveries in any order have to end in the same warehouse.
+        """
+        if self.delivered_at is not None or self.period_end is None:
+            return self.delivered_at
+        return dt.datetime.combine(self.period_end, dt.time())
 
     def with_overrides(
         self,
@@ -67,14 +90,15 @@ def check_name(value: str | None, what: str) -> str | None:
     return value
 
 
-def read_delivery(folder: Path) -> Delivery:
-    """The delivery stated in ``folder``, or an empty one. Unknown keys or values raise ``RefusedFile``."""
-    path = folder / FILE_NAME
-    if not path.is_file():
+def read_delivery(file: SourceFile) -> Delivery:
+    """The delivery stated beside ``file``, or an empty one. Unknown keys or values raise ``RefusedFile``."""
+    stated = file.beside(FILE_NAME)
+    if stated is None:
         return Delivery()
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        with open_bytes(stated, limit_bytes=_LONGEST_BYTES) as stream:
+            body = yaml.safe_load(stream.read().decode("utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise _refuse("it is not readable YAML", "see the guide for an example") from error
     if not isinstance(body, dict) or set(body) - set(_KEYS):
         raise _refuse("it holds a key that is not known", "known keys: " + ", ".join(_KEYS))
@@ -89,6 +113,9 @@ def read_delivery(folder: Path) -> Delivery:
     counts = body.get("row_count") or {}
     if not isinstance(counts, dict) or not all(isinstance(n, int) and n >= 0 for n in counts.values()):
         raise _refuse("row_count is not a list of file names with their rows", "write `row_count: {people.csv: 120}`")
+    withdraws = body.get("withdraws") or []
+    if not isinstance(withdraws, list) or not all(_SHA256.match(str(item)) for item in withdraws):
+        raise _refuse("withdraws is not a list of sha256 hashes", "write the sha256 of each file to be withdrawn")
     return Delivery(
         source=check_name(body.get("source"), "source"),
         namespace=check_name(body.get("namespace"), "namespace"),
@@ -98,4 +125,5 @@ def read_delivery(folder: Path) -> Delivery:
         period_end=_as_date(body, "period_end"),
         delivered_at=delivered,
         row_count={str(name): int(count) for name, count in counts.items()},
+        withdraws=tuple(str(item) for item in withdraws),
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,18 @@ import pyarrow.parquet as pq
 
 from caseness import journal
 from caseness.errors import DamagedHomeError
+from caseness.faults import fault_point
 from caseness.journal import fsync_folder, write_atomically
 from caseness.settings import Settings
 from ingestion.casting import polars_type
 from ingestion.contracts import contracts
 from ingestion.problems import REMEDIES
 
+MANIFEST_VERSION = 2
+_TEMPORARY = ".tmp"
+_RESTORE = "restore the home from a backup (`caseness restore`), or deliver the files again into a new home"
+_RECEIPT_KEYS = ("load_id", "load_status", "source_file_sha256", "rows_in", "rows_admitted", "rows_quarantined")
+_ENTRY_EVENTS = ("load",)
 QUARANTINE_COLUMNS = {
     "load_id": "varchar",
     "source_name": "varchar",
@@ -48,15 +55,6 @@ DELIVERY_COLUMNS = {
     "rows_quarantined": "bigint",
     "loaded_at": "timestamp",
 }
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def load_id_of(sha256: str, *, source: str, namespace: str, contract_version: str) -> str:
@@ -86,23 +84,25 @@ class PartWriter:
             folder = self._paths.parts / stream / self._source
             folder.mkdir(parents=True, exist_ok=True)
             final = folder / f"{self._load_id}.parquet"
-            temporary = folder / f".{self._load_id}.{os.getpid()}.tmp"
+            temporary = folder / f".{self._load_id}.{os.getpid()}{_TEMPORARY}"
             self._writers[stream] = (pq.ParquetWriter(temporary, table.schema, compression="zstd"), temporary, final)
         self._writers[stream][0].write_table(table.cast(self._writers[stream][0].schema))
         self.rows[stream] = self.rows.get(stream, 0) + len(frame)
 
-    def commit(self) -> list[str]:
-        """Make the parts durable under their final names; returns them relative to the parts folder."""
-        names = []
-        for writer, temporary, final in self._writers.values():
+    def close(self) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """Make the parts durable under their temporary names.
+
+        Returns, by name relative to the parts folder, what the manifest says of each (rows, bytes, sha256) and the
+        temporary file that holds it.
+        """
+        parts, temporary_names = {}, {}
+        for stream, (writer, temporary, final) in self._writers.items():
             writer.close()
-            with temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-            os.replace(temporary, final)
-            fsync_folder(final.parent)
-            names.append(str(final.relative_to(self._paths.parts)))
+            name = str(final.relative_to(self._paths.parts))
+            parts[name] = {"rows": self.rows[stream], **sealed(temporary)}
+            temporary_names[name] = str(temporary)
         self._writers = {}
-        return sorted(names)
+        return dict(sorted(parts.items())), temporary_names
 
     def discard(self) -> None:
         """Leave nothing behind."""
@@ -112,96 +112,276 @@ class PartWriter:
         self._writers = {}
 
 
-def write_quarantine(settings: Settings, load_id: str, rows: pl.DataFrame) -> str | None:
-    """Write positions and rules (never values) of one load's faults; returns the file's name."""
+def sealed(path: Path) -> dict[str, Any]:
+    """Flush a finished file to disk; its size and hash."""
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        os.fsync(handle.fileno())
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def write_quarantine(settings: Settings, load_id: str, rows: pl.DataFrame) -> tuple[dict[str, Any], str]:
+    """Write positions and rules (never values) of one load's faults under a temporary name.
+
+    Returns what the manifest says of the file and its temporary path; both empty when there are no faults.
+    """
     if rows.is_empty():
-        return None
+        return {}, ""
     path = settings.paths.quarantine / f"{load_id}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     rows.with_columns(
         pl.col("rule").replace_strict(REMEDIES, default="see the contract", return_dtype=pl.String).alias("remedy")
     ).select(list(QUARANTINE_COLUMNS)).write_parquet(temporary)
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
-    fsync_folder(path.parent)
-    return path.name
+    return {"name": path.name, "rows": len(rows), **sealed(temporary)}, str(temporary)
 
 
-def commit_entry(settings: Settings, entry: dict[str, Any]) -> None:
-    """Write the manifest entry (the commit) and then its receipt."""
-    settings.paths.manifest.mkdir(parents=True, exist_ok=True)
-    body = orjson.dumps(entry, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-    write_atomically(settings.paths.manifest / f"{entry['load_id']}.json", body)
-    _append_receipt(settings, entry)
+class Manifest:
+    """Every load of a home, and the only way to change which loads there are. Hold the home's lock to write."""
+
+    def __init__(self, settings: Settings, entries: Iterable[dict[str, Any]]) -> None:
+        self._settings = settings
+        self._entries = {entry["load_id"]: entry for entry in entries}
+        self._by_file: dict[str, set[str]] = {}
+        for entry in self._entries.values():
+            self._by_file.setdefault(entry["source_file_sha256"], set()).add(entry["load_id"])
+        self._withdrawn = withdrawn_files(settings)
+
+    @classmethod
+    def opened(cls, settings: Settings) -> Manifest:
+        """The manifest, reconciled with journal and parts, after what a stopped process left is removed."""
+        entries = reconcile(settings)
+        remove_strays(settings, entries)
+        return cls(settings, entries)
+
+    def of_file(self, sha256: str) -> list[dict[str, Any]]:
+        """Every load of one source file's bytes."""
+        return [self._entries[load_id] for load_id in sorted(self._by_file.get(sha256, ()))]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Every load, refused and retired ones included."""
+        return list(self._entries.values())
+
+    def status_of(self, load_id: str) -> str | None:
+        """The status of a load, or ``None``."""
+        return self._entries[load_id]["load_status"] if load_id in self._entries else None
+
+    def commit(self, entry: dict[str, Any], temporary: dict[str, str]) -> str:
+        """Make a prepared load visible: parts and quarantine under their names, the manifest entry, then its receipt.
+
+        The entry is the commit. A load of the same bytes from the same sender that an older contract, mapping or key
+        made is superseded by it. Returns the load's status: a file that was withdrawn before it came is not loaded.
+        """
+        paths = self._settings.paths
+        if entry["source_file_sha256"] in self._withdrawn and entry["load_status"] == "loaded":
+            entry = {**entry, "load_status": "withdrawn", "parts": {}}
+        for name, held in sorted(temporary.items()):
+            is_quarantine = entry["quarantine"] is not None and name == entry["quarantine"]["name"]
+            if not is_quarantine and name not in entry["parts"]:
+                Path(held).unlink()
+                continue
+            final = (paths.quarantine if is_quarantine else paths.parts) / name
+            os.replace(held, final)
+            fsync_folder(final.parent)
+        fault_point("parts_renamed")
+        self._write(entry)
+        fault_point("receipt_written")
+        if entry["load_status"] == "loaded":
+            for older in [other for other in self.of_file(entry["source_file_sha256"]) if _is_superseded(other, entry)]:
+                self.retire(older["load_id"], "superseded")
+        return str(entry["load_status"])
+
+    def retire(self, load_id: str, status: str) -> None:
+        """Take a load out: its entry says why, its receipt follows, its parts go."""
+        entry = self._entries[load_id]
+        self._write({**entry, "load_status": status, "parts": {}})
+        fault_point("entry_retired")
+        for name in entry["parts"]:
+            (self._settings.paths.parts / name).unlink(missing_ok=True)
+
+    def replace_parts(self, load_id: str, changes: dict[str, Any]) -> None:
+        """Change what an entry says of its parts (erasure), with a receipt of its own."""
+        self._write({**self._entries[load_id], **changes})
+
+    def withdraw(self, sha256: str, *, reason: str) -> int:
+        """Withdraw a source file by its hash: what was loaded from it goes and does not come back. Loads taken out."""
+        mark = self._settings.paths.withdrawn / f"{sha256}.json"
+        if sha256 not in self._withdrawn:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(mark, orjson.dumps({"source_file_sha256": sha256, "reason": reason}))
+            journal.append(self._settings.paths.journal, "withdrawal", source_file_sha256=sha256, reason=reason)
+            self._withdrawn.add(sha256)
+        loaded = [entry["load_id"] for entry in self.of_file(sha256) if entry["load_status"] == "loaded"]
+        for load_id in loaded:
+            self.retire(load_id, "withdrawn")
+        return len(loaded)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._settings.paths.manifest.mkdir(parents=True, exist_ok=True)
+        body = orjson.dumps(entry, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+        write_atomically(self._settings.paths.manifest / f"{entry['load_id']}.json", body)
+        fault_point("entry_committed")
+        _append_receipt(self._settings, entry)
+        self._entries[entry["load_id"]] = entry
+        self._by_file.setdefault(entry["source_file_sha256"], set()).add(entry["load_id"])
 
 
-def _append_receipt(settings: Settings, entry: dict[str, Any]) -> None:
-    journal.append(
-        settings.paths.journal,
-        "load",
-        load_id=entry["load_id"],
-        load_status=entry["load_status"],
-        source_file_sha256=entry["source_file_sha256"],
-        rows_in=entry["rows_in"],
-        rows_admitted=entry["rows_admitted"],
-        rows_quarantined=entry["rows_quarantined"],
+def _is_superseded(older: dict[str, Any], entry: dict[str, Any]) -> bool:
+    """The same bytes of the same sender and owner, loaded under an older contract, mapping or key."""
+    same = ("source_name", "namespace", "stream", "owner")
+    return (
+        older["load_status"] == "loaded"
+        and older["load_id"] != entry["load_id"]
+        and all(older.get(key) == entry.get(key) for key in same)
     )
 
 
+def withdrawn_files(settings: Settings) -> set[str]:
+    """Hashes of source files that their sender has withdrawn, whether they have been seen or not."""
+    folder = settings.paths.withdrawn
+    return {path.stem for path in folder.glob("*.json")} if folder.is_dir() else set()
+
+
+def _append_receipt(settings: Settings, entry: dict[str, Any]) -> None:
+    journal.append(settings.paths.journal, "load", **{key: entry[key] for key in _RECEIPT_KEYS}, seal=_seal(entry))
+
+
+def _seal(entry: dict[str, Any]) -> str:
+    """Hash of a manifest entry, so that a changed entry is found."""
+    return hashlib.sha256(orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def entry_of(settings: Settings, load_id: str) -> dict[str, Any] | None:
+    """The manifest entry of one load, or ``None``."""
+    path = settings.paths.manifest / f"{load_id}.json"
+    return _read_entry(path) if path.exists() else None
+
+
+def _read_entry(path: Path) -> dict[str, Any]:
+    try:
+        entry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if entry["load_id"] != path.stem:
+            raise ValueError
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedHomeError(f"manifest entry {path.stem} is damaged", remedy=_RESTORE) from error
+    return entry
+
+
 def manifest_entries(settings: Settings) -> list[dict[str, Any]]:
-    """Every entry of the manifest, refused files included, in the order they were loaded."""
+    """Every entry of the manifest, refused files included, in an order that does not depend on when they came."""
     folder = settings.paths.manifest
     if not folder.is_dir():
         return []
-    entries = []
-    for path in folder.glob("*.json"):
-        try:
-            entries.append(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise DamagedHomeError(
-                f"manifest entry {path.stem} is damaged", remedy="restore the landing folder from a backup"
-            ) from error
-    return sorted(entries, key=lambda entry: (entry["delivered_at"], entry["load_id"]))
+    entries = [_read_entry(path) for path in folder.glob("*.json")]
+    return sorted(entries, key=lambda entry: (entry["delivered_at"] or "", entry["load_id"]))
 
 
-def reconcile(settings: Settings) -> list[dict[str, Any]]:
+def reconcile(settings: Settings, *, is_deep: bool = False) -> list[dict[str, Any]]:
     """Check receipts, manifest and parts against each other; returns the manifest.
 
-    An entry without a receipt (the process stopped between the two) gets its receipt now. Any other difference raises
-    ``DamagedHomeError``.
+    The last entry may lack its receipt (the process stopped between the two): it gets it now. Any other difference
+    raises ``DamagedHomeError``. ``is_deep`` also reads every part and compares its hash.
     """
     entries = manifest_entries(settings)
     known = {entry["load_id"]: entry for entry in entries}
     receipts: dict[str, dict[str, Any]] = {}
     for receipt in journal.read(settings.paths.journal):
-        if receipt["event"] == "load":
+        if receipt["event"] in _ENTRY_EVENTS:
             receipts[receipt["load_id"]] = receipt
-    for load_id, receipt in receipts.items():
-        entry = known.get(load_id)
-        if entry is None or any(entry[key] != receipt[key] for key in ("rows_in", "rows_admitted", "load_status")):
-            raise DamagedHomeError(
-                f"the journal knows load {load_id}, the manifest does not (or differs)",
-                remedy="restore the landing folder from a backup, or deliver the file again into a new home",
-            )
+    for load_id in receipts:
+        if load_id not in known:
+            raise DamagedHomeError(f"the journal knows load {load_id}, the manifest does not", remedy=_RESTORE)
+    unreceipted = []
     for load_id, entry in known.items():
-        for name, rows in entry["parts"].items():
-            path = settings.paths.parts / name
-            if not path.is_file() or pq.ParquetFile(path).metadata.num_rows != rows:
-                raise DamagedHomeError(
-                    f"part {name} of load {load_id} is missing or holds another number of rows",
-                    remedy="restore the landing folder from a backup",
-                )
-        if load_id not in receipts:
-            _append_receipt(settings, entry)
+        receipt = receipts.get(load_id, {})
+        if any(receipt.get(key) != entry[key] for key in _RECEIPT_KEYS) or receipt.get("seal") not in (
+            None if entry.get("manifest_version", 1) == 1 else _seal(entry),
+            _seal(entry),
+        ):
+            unreceipted.append(entry)
+    if len(unreceipted) > 1 or any(not _may_lack_receipt(entry, receipts) for entry in unreceipted):
+        raise DamagedHomeError(
+            f"{len(unreceipted)} manifest entries differ from their receipts in the journal", remedy=_RESTORE
+        )
+    for entry in unreceipted:
+        _append_receipt(settings, entry)
+    _check_files(settings, entries, is_deep=is_deep)
     return entries
 
 
-def landed_parts(settings: Settings) -> dict[str, list[Path]]:
+def _may_lack_receipt(entry: dict[str, Any], receipts: dict[str, dict[str, Any]]) -> bool:
+    """Whether a process that stopped between entry and receipt explains the difference: a new or a changed status."""
+    receipt = receipts.get(entry["load_id"])
+    if receipt is None:
+        return True
+    same = [key for key in _RECEIPT_KEYS if key != "load_status"]
+    return receipt["load_status"] != entry["load_status"] and all(receipt[key] == entry[key] for key in same)
+
+
+def _check_files(settings: Settings, entries: list[dict[str, Any]], *, is_deep: bool) -> None:
+    expected: list[tuple[Path, dict[str, Any], str]] = []
+    for entry in entries:
+        for name, facts in entry["parts"].items():
+            facts = facts if isinstance(facts, dict) else {"rows": facts}
+            expected.append((settings.paths.parts / name, facts, f"part {name}"))
+        quarantine = entry.get("quarantine")
+        if isinstance(quarantine, dict):
+            expected.append((settings.paths.quarantine / quarantine["name"], quarantine, "a quarantine file"))
+    with ThreadPoolExecutor(settings.threads) as pool:
+        for fault in pool.map(lambda item: _file_fault(*item, is_deep=is_deep), expected):
+            if fault:
+                raise DamagedHomeError(fault, remedy=_RESTORE)
+
+
+def _file_fault(path: Path, facts: dict[str, Any], what: str, *, is_deep: bool) -> str:
+    if not path.is_file():
+        return f"{what} is missing"
+    if "bytes" not in facts:
+        return "" if pq.ParquetFile(path).metadata.num_rows == facts["rows"] else f"{what} holds other rows"
+    if path.stat().st_size != facts["bytes"]:
+        return f"{what} has another size than the manifest says"
+    if is_deep:
+        with path.open("rb") as handle:
+            if hashlib.file_digest(handle, "sha256").hexdigest() != facts["sha256"]:
+                return f"{what} was changed after it was written"
+    return ""
+
+
+def remove_strays(settings: Settings, entries: Iterable[dict[str, Any]]) -> int:
+    """Remove what a process that stopped has left: temporary files, and parts no manifest entry names. How many."""
+    entries = list(entries)
+    named = {settings.paths.parts / name for entry in entries for name in entry["parts"]}
+    held = {path.name for path in _quarantine_files(settings, entries)}
+    strays = [path for path in settings.paths.parts.rglob("*") if path.is_file() and path not in named]
+    if settings.paths.quarantine.is_dir():
+        strays += [path for path in settings.paths.quarantine.iterdir() if path.name not in held]
+    for path in strays:
+        path.unlink()
+    return len(strays)
+
+
+def discard(temporary: dict[str, str]) -> None:
+    """Throw a prepared load away."""
+    for held in temporary.values():
+        Path(held).unlink(missing_ok=True)
+
+
+def remove_temporary(settings: Settings, process_id: int) -> None:
+    """Remove what one child process left when it was stopped."""
+    for folder in (settings.paths.parts, settings.paths.quarantine):
+        for path in folder.rglob(f".*.{process_id}{_TEMPORARY}"):
+            path.unlink(missing_ok=True)
+
+
+def _quarantine_files(settings: Settings, entries: Iterable[dict[str, Any]]) -> list[Path]:
+    found = [entry["quarantine"] for entry in entries if entry.get("quarantine")]
+    return sorted(settings.paths.quarantine / (item["name"] if isinstance(item, dict) else item) for item in found)
+
+
+def landed_parts(settings: Settings, *, is_deep: bool = False) -> dict[str, list[Path]]:
     """Parts of each stream in the reconciled manifest, in name order."""
     found: dict[str, list[Path]] = {stream: [] for stream in contracts()}
-    for entry in reconcile(settings):
+    for entry in reconcile(settings, is_deep=is_deep):
         for name in entry["parts"]:
             found[name.split("/")[0]].append(settings.paths.parts / name)
     return {stream: sorted(parts) for stream, parts in found.items()}
@@ -209,8 +389,7 @@ def landed_parts(settings: Settings) -> dict[str, list[Path]]:
 
 def quarantine_parts(settings: Settings) -> list[Path]:
     """Quarantine files of the loads in the manifest."""
-    names = [entry["quarantine"] for entry in manifest_entries(settings) if entry.get("quarantine")]
-    return sorted(settings.paths.quarantine / name for name in names)
+    return _quarantine_files(settings, manifest_entries(settings))
 
 
 def deliveries_table(settings: Settings) -> pa.Table:

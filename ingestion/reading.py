@@ -6,13 +6,13 @@ Every reader yields polars frames whose columns are text (an empty field is miss
 
 from __future__ import annotations
 
+import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
+from ingestion.files import SourceFile, open_bytes, open_seekable
 from ingestion.problems import RefusedFile
 
 ROW_NUMBER = "source_row_number"
@@ -27,37 +28,61 @@ BLOCK_BYTES = 32 << 20
 LONGEST_FIELD_BYTES = 1 << 20
 _BATCH_ROWS = 500_000
 _JSON_BATCH_ROWS = 100_000
+_BROKEN_LINE_BATCH_ROWS = 50_000
+_LINE_END, _QUOTE = 10, 34
+_FORMS_COUNTED_BY_LINE = ("csv", "ndjson")
+_BAD_QUOTE = "a quote is not closed, or stands inside a field, or a field holds a line break"
+_NO_LINE_END = "the last line has no line end, so the file may be cut off"
+_FIX_TRUNCATED = "send the file again; every line ends with a line end"
 _FIX_EXPORT = "export the file again as UTF-8 CSV, comma separated, one header line, every line ended"
 
 
-class BoundedReader(io.RawIOBase):
-    """A byte stream that refuses to yield more than ``limit`` bytes, so a small archive cannot fill the machine."""
+@dataclass(frozen=True)
+class CsvForm:
+    """How a CSV file is written. Declared by its source, never guessed."""
 
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    has_line_breaks_in_fields: bool = False
+
+
+_OWN_FORM = CsvForm()
+
+
+class _Transcoded(io.RawIOBase):
+    """Bytes of another declared encoding as UTF-8; a sequence the encoding does not know refuses the file."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
         self._stream = stream
-        self._left = limit
+        self._decoder = codecs.getincrementaldecoder(encoding)("strict")
+        self._ready = b""
+        self._is_done = False
 
     def readable(self) -> bool:
         """Always true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer``; refuse the file when the limit is passed or the archive is broken."""
+        """Fill ``buffer`` with UTF-8."""
         try:
-            chunk = self._stream.read(len(buffer))
-        except (OSError, EOFError, zlib.error) as error:
-            raise RefusedFile("archive", "the compressed file is damaged", remedy="send it again") from error
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise RefusedFile("too_large", "the file is larger than allowed", remedy="raise file_size_limit_megabytes")
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+            while not self._ready and not self._is_done:
+                chunk = self._stream.read(1 << 20)
+                self._is_done = not chunk
+                self._ready = self._decoder.decode(chunk, final=self._is_done).encode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RefusedFile("encoding", "the file is not in the declared encoding", remedy=_FIX_EXPORT) from error
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
 
 
-def open_bytes(path: Path, *, limit_bytes: int) -> io.BufferedReader:
-    """The file's bytes, unpacked when its name ends in ``.gz``, bounded."""
-    stream: Any = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115
-    return io.BufferedReader(BoundedReader(stream, limit_bytes), buffer_size=1 << 20)
+@contextmanager
+def _open_text(file: SourceFile, *, limit_bytes: int, encoding: str) -> Iterator[io.BufferedReader[Any]]:
+    with open_bytes(file, limit_bytes=limit_bytes) as stream:
+        if codecs.lookup(encoding).name == "utf-8":
+            yield stream
+        else:
+            yield io.BufferedReader(_Transcoded(stream, encoding), buffer_size=1 << 20)
 
 
 def _check_block(block: bytes, first_row: int) -> None:
@@ -93,7 +118,7 @@ def _check_header(header: Sequence[str], known: Collection[str]) -> None:
         raise RefusedFile("header", "a column has no name, or blanks around it", remedy=_FIX_EXPORT)
 
 
-def _lines(stream: io.BufferedReader, *, is_end_needed: bool = True) -> Iterator[tuple[bytes, int]]:
+def _lines(stream: io.BufferedReader[Any], *, is_end_needed: bool = True) -> Iterator[tuple[bytes, int]]:
     """Blocks that end at a line end, each with its first line's number (a header is line 0)."""
     rest, row = b"", 0
     while chunk := stream.read(BLOCK_BYTES):
@@ -110,21 +135,23 @@ def _lines(stream: io.BufferedReader, *, is_end_needed: bool = True) -> Iterator
     elif rest:
         raise RefusedFile(
             "truncated",
-            "the last line has no line end, so the file may be cut off",
-            remedy="send the file again; every line ends with a line end",
+            _NO_LINE_END,
+            remedy=_FIX_TRUNCATED,
             row=row,
         )
 
 
-def read_csv(path: Path, *, limit_bytes: int, known: Collection[str] = ()) -> Iterator[pl.DataFrame]:
-    """Frames of an RFC 4180 CSV: comma, UTF-8 (a byte order mark is dropped), one header line.
+def read_csv(
+    file: SourceFile, *, limit_bytes: int, known: Collection[str] = (), form: CsvForm = _OWN_FORM
+) -> Iterator[pl.DataFrame]:
+    """Frames of an RFC 4180 CSV in its declared form (a byte order mark is dropped), with one header line.
 
     Raises ``RefusedFile`` for anything else, with row and rule. A header without rows yields one empty frame. ``known``
     are the column names that a message may tell.
     """
     header: list[str] | None = None
     crlf = False
-    with open_bytes(path, limit_bytes=limit_bytes) as stream:
+    with _open_text(file, limit_bytes=limit_bytes, encoding=form.encoding) as stream:
         if stream.peek(4)[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise RefusedFile("encoding", "the file is UTF-16, not UTF-8", remedy=_FIX_EXPORT)
         for block, first in _lines(stream):
@@ -132,28 +159,33 @@ def read_csv(path: Path, *, limit_bytes: int, known: Collection[str] = ()) -> It
             if header is None:
                 block = block.removeprefix(b"\xef\xbb\xbf")
                 crlf = block.partition(b"\n")[0].endswith(b"\r")
-            block = _unify_line_ends(block, crlf=crlf, first_row=first)
-            if b'"' in block:
-                quoted = _quoted_rest(block, stream, first, header, crlf=crlf, known=known)
-                yield from quoted
+            if b'"' in block and form.has_line_breaks_in_fields:
+                yield from _records_with_line_breaks(block, stream, first, header, form=form, known=known)
                 return
+            block = _unify_line_ends(block, crlf=crlf, first_row=first)
             if header is None:
                 line, _, block = block.partition(b"\n")
-                header = line.decode("utf-8").split(",")
+                header = _quoted_fields(line.decode("utf-8"), 0, form.delimiter)
                 _check_header(header, known)
                 first = 1
-            yield _plain_block(block, header, first)
+            yield _block_frame(block, header, first, form.delimiter)
     if header is None:
         raise RefusedFile("empty", "the file is empty", remedy="send a file with at least its header line")
 
 
-def _plain_block(block: bytes, header: list[str], first: int) -> pl.DataFrame:
-    """A block without quotes: delimiters are counted line by line, then split at once."""
+def _block_frame(block: bytes, header: list[str], first: int, delimiter: str) -> pl.DataFrame:
+    """A block of whole lines: quotes and delimiters are judged for all lines at once, then split at once."""
     if not block:
         return pl.DataFrame(schema={**dict.fromkeys(header, pl.String), ROW_NUMBER: pl.Int64})
     bytes_ = np.frombuffer(block, dtype=np.uint8)
-    ends = np.flatnonzero(bytes_ == 10)
-    fields = np.diff(np.concatenate(([0], np.searchsorted(np.flatnonzero(bytes_ == 44), ends)))) + 1
+    ends = np.flatnonzero(bytes_ == _LINE_END)
+    separators = np.flatnonzero(bytes_ == ord(delimiter))
+    is_quoted = b'"' in block
+    if is_quoted:
+        quotes = np.flatnonzero(bytes_ == _QUOTE)
+        _check_quotes(bytes_, quotes, ends, first, delimiter)
+        separators = separators[np.searchsorted(quotes, separators) % 2 == 0]
+    fields = np.diff(np.concatenate(([0], np.searchsorted(separators, ends)))) + 1
     lengths = np.diff(np.concatenate(([-1], ends))) - 1
     wrong = np.flatnonzero((fields != len(header)) | (lengths == 0))
     if wrong.size:
@@ -171,70 +203,108 @@ def _plain_block(block: bytes, header: list[str], first: int) -> pl.DataFrame:
         has_header=False,
         new_columns=header,
         infer_schema=False,
-        quote_char=None,
+        separator=delimiter,
+        quote_char='"' if is_quoted else None,
         empty_string_is_null=True,
         raise_if_empty=False,
     )
+    if is_quoted:
+        frame = frame.with_columns(
+            pl.when(pl.col(name) == "").then(None).otherwise(pl.col(name)).alias(name) for name in header
+        )
     return frame.with_columns(pl.int_range(first, first + len(frame), dtype=pl.Int64).alias(ROW_NUMBER))
 
 
-def _quoted_rest(
+def _check_quotes(bytes_: Any, quotes: Any, ends: Any, first: int, delimiter: str) -> None:
+    """RFC 4180: a quote opens a field at its start, closes it at its end, and stands doubled inside."""
+    outside = np.array([ord(delimiter), _LINE_END], dtype=np.uint8)
+    padded = np.concatenate(([_LINE_END], bytes_, [_LINE_END])).astype(np.uint8)
+    opening, closing = quotes[0::2], quotes[1::2]
+    before, after = padded[opening], padded[closing + 2]
+    bad = np.concatenate(
+        (
+            opening[~np.isin(before, outside) & (before != _QUOTE)],
+            closing[~np.isin(after, outside) & (after != _QUOTE)],
+            ends[np.searchsorted(quotes, ends) % 2 == 1],
+        )
+    )
+    if bad.size:
+        row = first + int(np.searchsorted(ends, bad.min()))
+        raise RefusedFile("quoting", _BAD_QUOTE, remedy=_FIX_EXPORT, row=row)
+
+
+def _quoted_fields(line: str, row: int, delimiter: str) -> list[str]:
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], strict=True, delimiter=delimiter))
+    except (csv.Error, StopIteration) as error:
+        raise RefusedFile("quoting", _BAD_QUOTE, remedy=_FIX_EXPORT, row=row) from error
+
+
+def _records_with_line_breaks(
     block: bytes,
-    stream: io.BufferedReader,
+    stream: io.BufferedReader[Any],
     first: int,
     header: list[str] | None,
     *,
-    crlf: bool,
+    form: CsvForm,
     known: Collection[str],
 ) -> Iterator[pl.DataFrame]:
-    """The rest of a file once a quote has been seen: field by field by RFC 4180, without line breaks in fields."""
+    """The rest of a file whose fields may hold line breaks, record by record. Rows count records, not lines."""
     row = max(first, 1)
     pending: list[list[str]] = []
-    for part, at in _chain_blocks(block, stream, first, crlf=crlf):
-        for offset, line in enumerate(part.decode("utf-8").split("\n")[:-1]):
-            fields = _quoted_fields(line, at + offset)
+    text = io.TextIOWrapper(io.BufferedReader(_chain(block, stream)), encoding="utf-8", newline="")
+    records = csv.reader(text, strict=True, delimiter=form.delimiter)
+    try:
+        for fields in records:
             if header is None:
                 header = fields
                 _check_header(header, known)
                 continue
-            if len(fields) != len(header) or line == "":
+            if len(fields) != len(header):
                 raise RefusedFile(
                     "ragged_row",
                     f"the row has {len(fields)} fields, the header {len(header)}",
                     remedy=_FIX_EXPORT,
-                    row=at + offset,
+                    row=row + len(pending),
                 )
             pending.append(fields)
-            if len(pending) >= _BATCH_ROWS:
+            if len(pending) >= _BROKEN_LINE_BATCH_ROWS:
                 yield _rows_frame(pending, header, row)
                 row += len(pending)
                 pending = []
+    except csv.Error as error:
+        raise RefusedFile("quoting", _BAD_QUOTE, remedy=_FIX_EXPORT, row=row + len(pending)) from error
+    except UnicodeDecodeError as error:
+        raise RefusedFile("encoding", "the file is not UTF-8", remedy=_FIX_EXPORT, row=row) from error
     if header is not None:
         yield _rows_frame(pending, header, row)
 
 
-def _chain_blocks(block: bytes, stream: io.BufferedReader, first: int, *, crlf: bool) -> Iterator[tuple[bytes, int]]:
-    yield block, first
-    base = first + block.count(b"\n")
-    for later, at in _lines(stream):
-        _check_block(later, base + at)
-        yield _unify_line_ends(later, crlf=crlf, first_row=base + at), base + at
+class _chain(io.RawIOBase):
+    """A block already read, and then the rest of its stream; NUL bytes and a missing last line end are refused."""
 
+    def __init__(self, block: bytes, stream: io.BufferedReader[Any]) -> None:
+        self._block = block
+        self._stream = stream
+        self._last = b""
 
-_RFC4180_LINE = re.compile(r'(?:"(?:[^"]|"")*"|[^",]*)(?:,(?:"(?:[^"]|"")*"|[^",]*))*')
+    def readable(self) -> bool:
+        """Always true."""
+        return True
 
-
-def _quoted_fields(line: str, row: int) -> list[str]:
-    if '"' not in line:
-        return line.split(",")
-    if not _RFC4180_LINE.fullmatch(line):
-        raise RefusedFile(
-            "quoting",
-            "a quote is not closed, or stands inside a field, or a field holds a line break",
-            remedy=_FIX_EXPORT,
-            row=row,
-        )
-    return next(csv.reader([line], strict=True))
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` from the block, then from the stream."""
+        chunk, self._block = self._block[: len(buffer)], self._block[len(buffer) :]
+        chunk = chunk or self._stream.read(len(buffer))
+        if b"\0" in chunk:
+            raise RefusedFile("nul_byte", "the file holds a NUL byte", remedy=_FIX_EXPORT)
+        if not chunk and self._last not in (b"", b"\n"):
+            raise RefusedFile("truncated", _NO_LINE_END, remedy=_FIX_TRUNCATED)
+        self._last = chunk[-1:]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
 def _rows_frame(rows: list[list[str]], header: list[str], first: int) -> pl.DataFrame:
@@ -245,14 +315,14 @@ def _rows_frame(rows: list[list[str]], header: list[str], first: int) -> pl.Data
     )
 
 
-def read_ndjson_records(path: Path, *, limit_bytes: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def read_ndjson_records(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Each line's row number and its JSON object; ``None`` for a line that is blank or another JSON value.
 
     Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes, a line that is not JSON and a last line that is
     cut off (a whole object without a line end is read).
     """
     seen = 0
-    with open_bytes(path, limit_bytes=limit_bytes) as stream:
+    with open_bytes(file, limit_bytes=limit_bytes) as stream:
         for block, first in _lines(stream, is_end_needed=False):
             _check_block(block, first + 1)
             for offset, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
@@ -272,11 +342,11 @@ def read_ndjson_records(path: Path, *, limit_bytes: int) -> Iterator[tuple[int, 
         raise RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
 
 
-def read_ndjson(path: Path, *, limit_bytes: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+def read_ndjson(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Frames of flat JSON objects as text, and the rows that were not such objects."""
     rows: list[dict[str, str | int | None]] = []
     broken: list[int] = []
-    for number, record in read_ndjson_records(path, limit_bytes=limit_bytes):
+    for number, record in read_ndjson_records(file, limit_bytes=limit_bytes):
         flat = _flat(record)
         if flat is None:
             broken.append(number)
@@ -310,18 +380,18 @@ def _records_frame(rows: list[dict[str, str | int | None]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), ROW_NUMBER: pl.Int64})
 
 
-def read_parquet(path: Path, *, limit_bytes: int, known: Collection[str] = ()) -> Iterator[pl.DataFrame]:
+def read_parquet(file: SourceFile, *, limit_bytes: int, known: Collection[str] = ()) -> Iterator[pl.DataFrame]:
     """Frames of a Parquet file with flat columns, as text: dates in ISO form, times in UTC with a Z."""
     try:
-        with path.open("rb") as handle:
-            file = pq.ParquetFile(handle)
-            _check_header(file.schema_arrow.names, known)
-            if sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)) > limit_bytes:
+        with open_seekable(file, limit_bytes=limit_bytes) as handle:
+            table = pq.ParquetFile(handle)
+            _check_header(table.schema_arrow.names, known)
+            if sum(table.metadata.row_group(i).total_byte_size for i in range(table.num_row_groups)) > limit_bytes:
                 raise RefusedFile(
                     "too_large", "the file is larger than allowed", remedy="raise file_size_limit_megabytes"
                 )
             row = 1
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            for batch in table.iter_batches(batch_size=_BATCH_ROWS):
                 frame = pl.from_arrow(batch)
                 if not isinstance(frame, pl.DataFrame):
                     raise RefusedFile("parquet", "the file is not a table", remedy="send a Parquet table")
@@ -330,7 +400,7 @@ def read_parquet(path: Path, *, limit_bytes: int, known: Collection[str] = ()) -
                 )
                 row += len(frame)
             if row == 1:
-                empty = pl.from_arrow(file.schema_arrow.empty_table())
+                empty = pl.from_arrow(table.schema_arrow.empty_table())
                 if isinstance(empty, pl.DataFrame):
                     yield _as_text(empty).with_columns(pl.lit(None, dtype=pl.Int64).alias(ROW_NUMBER))
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
@@ -356,13 +426,15 @@ def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(expressions)
 
 
-def count_rows(path: Path, form: str, *, limit_bytes: int) -> int:
+def count_rows(file: SourceFile, form: str, *, limit_bytes: int) -> int:
     """How many rows a file that was refused holds, as far as its line ends or its footer tell."""
+    if form not in _FORMS_COUNTED_BY_LINE and form != "parquet":
+        return 1
     try:
         if form == "parquet":
-            with path.open("rb") as handle:
+            with open_seekable(file, limit_bytes=limit_bytes) as handle:
                 return int(pq.ParquetFile(handle).metadata.num_rows)
-        with open_bytes(path, limit_bytes=limit_bytes) as stream:
+        with open_bytes(file, limit_bytes=limit_bytes) as stream:
             lines, last = 0, b"\n"
             while chunk := stream.read(BLOCK_BYTES):
                 lines += chunk.count(b"\n")

@@ -18,5 +18,5 @@
 
 {#- Which statement of a key is current: the latest recorded, then delivered, then a stable order. -#}
 {% macro latest_statement_first() -%}
-    recorded_at desc nulls last, delivered_at desc, load_id desc, source_row_number desc
+    recorded_at desc nulls last, delivered_at desc nulls last, load_id desc, source_row_number desc
 {%- endmacro %}

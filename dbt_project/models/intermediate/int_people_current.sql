@@ -31,7 +31,7 @@ ranked as (
         *,
         row_number() over (
             partition by person_id
-            order by recorded_at nulls first, delivered_at, load_id, source_row_number
+            order by recorded_at nulls first, delivered_at nulls first, load_id, source_row_number
         ) as statement_rank
     from touched
 ),

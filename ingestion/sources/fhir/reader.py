@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import orjson
 import yaml
 
+from ingestion.batches import Batch, ReadContext, Recognition, Row
+from ingestion.files import WHOLE_DOCUMENT_LIMIT_BYTES, SourceFile, open_bytes
 from ingestion.problems import RefusedFile
-from ingestion.reading import open_bytes, read_ndjson_records
+from ingestion.reading import read_ndjson_records
 from screening.definitions import definitions
 
 Resource = dict[str, Any]
-Row = dict[str, str | None]
+_HEAD_BYTES = 64 << 10
+_BATCH_RECORDS = 20_000
 _LOINC = "http://loinc.org"
 _ORDINAL = re.compile(r"/(ordinalValue|itemWeight|iso21090-CO-value)$")
 _LINK_ID = re.compile(r"^/?(?:[^/]+/)*(\d{3,6}-\d)$")
@@ -87,56 +87,46 @@ def _codings(resource: Resource, field_name: str) -> list[Resource]:
     return [c for c in _as_list(value.get("coding")) if isinstance(c, dict)] if isinstance(value, dict) else []
 
 
-@dataclass
-class Batch:
-    """Rows by stream, each with the number of the record it came from, and records that are outside or faulty."""
-
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    faults: list[tuple[int, str, str]] = field(default_factory=list)  # record number, field, rule
-    identifier_fields: Counter[str] = field(default_factory=Counter)
-    records: int = 0
-
-    def add(self, stream: str, number: int, row: Row) -> None:
-        """Append one row of a stream."""
-        self.rows.setdefault(stream, []).append({**row, "source_row_number": number})
-
-
-def is_fhir(path: Path, *, limit_bytes: int) -> bool:
+def recognises(file: SourceFile, context: ReadContext) -> Recognition | None:
     """Whether the file carries FHIR's own signature for a bundle or a contracted resource."""
-    known = {*source()["resources"], "Bundle"}
+    name = re.search(str(context.spec["file_names"]), file.name)
+    if not name:
+        return None
+    known = {*context.spec["resources"], "Bundle"}
     try:
-        if path.name.removesuffix(".gz").endswith(".ndjson"):
-            for _, record in read_ndjson_records(path, limit_bytes=limit_bytes):
-                return isinstance(record, dict) and record.get("resourceType") in known
-            return False
-        with open_bytes(path, limit_bytes=limit_bytes) as stream:
-            head = stream.read(64 << 10)
+        if name["form"] == "ndjson":
+            _, record = next(read_ndjson_records(file, limit_bytes=context.limit_bytes))
+            is_known = isinstance(record, dict) and record.get("resourceType") in known
+        else:
+            with open_bytes(file, limit_bytes=context.limit_bytes) as stream:
+                head = stream.read(_HEAD_BYTES)
+            found = re.search(rb'"resourceType"\s*:\s*"([A-Za-z]+)"', head)
+            is_known = found is not None and found.group(1).decode() in known
     except RefusedFile:
-        return any(path.name.startswith(name) for name in known)
-    found = re.search(rb'"resourceType"\s*:\s*"([A-Za-z]+)"', head)
-    return bool(found) and found.group(1).decode() in known if found else False
+        is_known = any(file.name.startswith(resource) for resource in known)
+    return Recognition(form=name["form"]) if is_known else None
 
 
-def read(path: Path, *, limit_bytes: int, batch_records: int = 20_000) -> Iterator[Batch]:
+def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> Iterator[Batch]:
     """Batches of a file's resources. Raises ``RefusedFile`` when it is not JSON, or cut off."""
     batch = Batch()
-    for number, resource in _records(path, limit_bytes=limit_bytes):
+    for number, resource in _records(file, recognition.form, limit_bytes=context.limit_bytes):
         batch.records += 1
         if resource is None:
             batch.faults.append((number, "resourceType", "invalid_record"))
         else:
             _read_resource(resource, number, batch)
-        if batch.records >= batch_records:
+        if batch.records >= _BATCH_RECORDS:
             yield batch
             batch = Batch()
     yield batch
 
 
-def _records(path: Path, *, limit_bytes: int) -> Iterator[tuple[int, Resource | None]]:
-    if path.name.removesuffix(".gz").endswith(".ndjson"):
-        yield from read_ndjson_records(path, limit_bytes=limit_bytes)
+def _records(file: SourceFile, form: str, *, limit_bytes: int) -> Iterator[tuple[int, Resource | None]]:
+    if form == "ndjson":
+        yield from read_ndjson_records(file, limit_bytes=limit_bytes)
         return
-    with open_bytes(path, limit_bytes=limit_bytes) as stream:
+    with open_bytes(file, limit_bytes=min(limit_bytes, WHOLE_DOCUMENT_LIMIT_BYTES)) as stream:
         content = stream.read()
     try:
         body = orjson.loads(content)

@@ -1,0 +1,64 @@
+"""What a reader hands to the door: rows as text by stream, and the records that are outside the contract or faulty."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from caseness.settings import IdentifierPolicy
+from ingestion.contracts import contracts
+from ingestion.delivery import Delivery
+from ingestion.files import SourceFile
+from ingestion.reading import ROW_NUMBER
+
+Row = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a source says of a file it knows: its form, its stream where the file is of one, its companions."""
+
+    form: str  # csv, ndjson, parquet, json, xlsx
+    stream: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+    companions: tuple[SourceFile, ...] = ()  # files beside it that its meaning depends on, such as a vocabulary
+
+
+@dataclass(frozen=True)
+class ReadContext:
+    """What a reader may know beside the file."""
+
+    spec: dict[str, Any]
+    delivery: Delivery
+    identifiers: IdentifierPolicy
+    limit_bytes: int
+
+
+@dataclass
+class Batch:
+    """Part of a file. ``records`` counts what the source calls a row; every row of a stream names its record.
+
+    ``frames`` are text columns by the contract's names plus ``source_row_number``; ``rows`` are the same as objects,
+    for readers that go record by record. ``faults`` are (record number, field, rule): such a record lands in no stream.
+    """
+
+    records: int = 0
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    faults: list[tuple[int, str, str]] = field(default_factory=list)
+    identifier_fields: Counter[str] = field(default_factory=Counter)
+
+    def add(self, stream: str, number: int, row: Row) -> None:
+        """Append one row of a stream."""
+        self.rows.setdefault(stream, []).append({**row, ROW_NUMBER: number})
+
+    def texts(self) -> dict[str, pl.DataFrame]:
+        """Text frames by stream."""
+        found = dict(self.frames)
+        for stream, rows in self.rows.items():
+            names = {column.name: pl.String for column in contracts()[stream].columns}
+            found[stream] = pl.DataFrame(rows, schema={**names, ROW_NUMBER: pl.Int64})
+        return found

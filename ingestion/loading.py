@@ -1,0 +1,377 @@
+"""One file on its way in: recognised, read strictly, checked, pseudonymised and written to parts nobody sees yet.
+
+This runs in a child process with a limit on memory and time (``workers``): what comes from outside is parsed here and
+nowhere else. The parent makes the result visible (``landing.commit``) or throws it away.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from caseness.settings import Deidentification, IdentifierPolicy, Settings
+from ingestion import landing, reading
+from ingestion.batches import Batch, ReadContext, Recognition
+from ingestion.casting import cast, empty_problems
+from ingestion.contracts import Contract, contracts
+from ingestion.delivery import FILE_NAME, Delivery, read_delivery
+from ingestion.files import SourceFile
+from ingestion.problems import Problem, RefusedFile
+from ingestion.pseudonyms import KEY_VERSION, Pseudonymiser, read_key
+from ingestion.reading import ROW_NUMBER
+from ingestion.reports import FileReport
+from ingestion.sources import Source, sources
+from screening.definitions import definitions
+
+_COMPARE: dict[str, Callable[[pl.Expr, float], pl.Expr]] = {
+    ">=": lambda value, bound: value >= bound,
+    ">": lambda value, bound: value > bound,
+}
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line states instead of ``delivery.yml``."""
+
+    person: str | None = None
+    namespace: str | None = None
+    source: str | None = None
+    time_zone: str | None = None
+
+
+@dataclass
+class Prepared:
+    """A file that was looked at. ``report`` is ``None`` for one that no source knows.
+
+    ``entry`` is the manifest entry to commit; its parts lie under the temporary names in ``temporary``.
+    """
+
+    label: str
+    report: FileReport | None = None
+    problems: list[Problem] = field(default_factory=list)
+    entry: dict[str, Any] | None = None
+    temporary: dict[str, str] = field(default_factory=dict)
+    withdraws: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Found:
+    file: SourceFile
+    source: Source
+    recognition: Recognition
+    delivery: Delivery
+
+    @property
+    def source_name(self) -> str:
+        return self.delivery.source or self.source.name
+
+    @property
+    def namespace(self) -> str:
+        return self.delivery.namespace or self.source_name
+
+    @property
+    def contract_version(self) -> int:
+        stream = self.recognition.stream
+        return max(contracts()[name].version for name in ([stream] if stream else contracts()))
+
+    def load_id(self, sha256: str) -> str:
+        meaning = f"{self.source.name}.{self.contract_version}.{self.recognition.stream or 'all'}"
+        meaning += f".{self.delivery.person or ''}"
+        extra = [self.source.version, *(companion.sha256() for companion in self.recognition.companions)]
+        extra += [str(KEY_VERSION)] if KEY_VERSION > 1 else []
+        meaning += "".join(f".{part}" for part in extra if part)
+        return landing.load_id_of(sha256, source=self.source_name, namespace=self.namespace, contract_version=meaning)
+
+
+def prepare(
+    file: SourceFile, *, settings: Settings, overrides: Overrides, progress: Callable[[int], None] | None = None
+) -> Prepared:
+    """Read one file into parts under temporary names. Never raises for what the file holds: it is refused instead."""
+    prepared = Prepared(file.label)
+    limit = settings.file_size_limit_megabytes << 20
+    try:
+        delivery = read_delivery(file).with_overrides(**vars(overrides))
+        if file.name == FILE_NAME:
+            prepared.withdraws = list(delivery.withdraws)
+            return prepared
+        found = _recognise(file, delivery, settings, limit)
+        if found is None:
+            return prepared
+        before = file.state()
+        sha256 = file.sha256()
+    except RefusedFile as refusal:
+        if file.name != FILE_NAME:
+            name = overrides.source or "unknown"
+            prepared.report = FileReport(file.label, name, overrides.namespace or name, "refused", "")
+        prepared.problems.append(refusal.problem(file.label))
+        return prepared
+    report = FileReport(file.label, found.source_name, found.namespace, "loaded", found.load_id(sha256))
+    prepared.report = report
+    known = landing.entry_of(settings, report.load_id)
+    if known is not None and known["load_status"] in ("loaded", "withdrawn"):
+        report.status = "already_loaded" if known["load_status"] == "loaded" else "withdrawn"
+        return prepared
+    _load(found, prepared, report, sha256, before, settings=settings, progress=progress)
+    return prepared
+
+
+def _recognise(file: SourceFile, delivery: Delivery, settings: Settings, limit: int) -> _Found | None:
+    for source in sources(settings.paths.sources):
+        context = ReadContext(source.spec, delivery, settings.identifiers, limit)
+        recognition = source.reader.recognises(file, context)
+        if recognition is not None:
+            return _Found(file, source, recognition, delivery)
+    return None
+
+
+def _load(
+    found: _Found,
+    prepared: Prepared,
+    report: FileReport,
+    sha256: str,
+    before: tuple[int, int, int],
+    *,
+    settings: Settings,
+    progress: Callable[[int], None] | None,
+) -> None:
+    loading = _Loading(found, report, settings, Pseudonymiser(read_key(settings), settings.project))
+    writer = landing.PartWriter(settings, source=found.source_name, load_id=report.load_id)
+    parts: dict[str, dict[str, Any]] = {}
+    try:
+        for stream, frame in loading.run():
+            writer.write(stream, frame)
+            if progress is not None:
+                progress(report.rows_in)
+        loading.finish()
+        if found.file.state() != before:
+            raise RefusedFile("changed", "the file changed while it was read", remedy="send it once it is complete")
+        parts, prepared.temporary = writer.close()
+        report.rows_landed = dict(sorted(writer.rows.items()))
+    except RefusedFile as refusal:
+        writer.discard()
+        loading.refuse()
+        prepared.problems.append(refusal.problem(report.file))
+    except BaseException:
+        writer.discard()
+        raise
+    quarantine, temporary = landing.write_quarantine(settings, report.load_id, loading.quarantine_rows())
+    if temporary:
+        prepared.temporary[str(quarantine["name"])] = temporary
+    delivery, stated = found.delivery, found.delivery.stated_at
+    prepared.entry = {
+        "manifest_version": landing.MANIFEST_VERSION,
+        "load_id": report.load_id,
+        "load_status": report.status,
+        "source_name": found.source_name,
+        "namespace": found.namespace,
+        "format": found.source.name,
+        "stream": found.recognition.stream or "several",
+        "file_label": found.file.name.rpartition(".")[2] or "file",
+        "source_file_sha256": sha256,
+        "owner": loading.owner,
+        "contract_version": found.contract_version,
+        "key_version": KEY_VERSION,
+        "deidentification": settings.deidentification.value,
+        "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
+        "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
+        "delivered_at": stated.isoformat(timespec="seconds") if stated else None,
+        "loaded_at": dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+        "rows_in": report.rows_in,
+        "rows_admitted": report.rows_admitted,
+        "rows_quarantined": report.rows_quarantined,
+        "quarantined_by_rule": report.quarantined_by_rule,
+        "positive_risk_items_held_back": report.positive_risk_items_held_back,
+        "parts": parts,
+        "quarantine": quarantine or None,
+    }
+
+
+class _Loading:
+    """One file on its way in: counts, faults and typed frames."""
+
+    def __init__(self, found: _Found, file: FileReport, settings: Settings, pseudonymiser: Pseudonymiser) -> None:
+        self._found = found
+        self._file = file
+        self._settings = settings
+        self._pseudonymiser = pseudonymiser
+        self._limit = settings.file_size_limit_megabytes << 20
+        self._faults: list[pl.DataFrame] = []
+        self._outside: Counter[str] = Counter()
+        self._positive_risk_seen = 0
+
+    def run(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Typed, admitted rows by stream."""
+        found = self._found
+        context = ReadContext(found.source.spec, found.delivery, self._settings.identifiers, self._limit)
+        for batch in found.source.reader.read(found.file, found.recognition, context):
+            self._file.rows_in += batch.records
+            self._outside.update(batch.identifier_fields)
+            self._fault_rows(found.recognition.stream or "several", batch.faults)
+            yield from self._admit(batch, {number for number, _, _ in batch.faults})
+
+    def finish(self) -> None:
+        """What can only be judged once the whole file has been read."""
+        if self._outside and self._settings.identifiers is IdentifierPolicy.REFUSE:
+            counts = ", ".join(f"{name}: {count}" for name, count in sorted(self._outside.items()))
+            raise RefusedFile(
+                "identifier_fields",
+                f"the file carries fields that identify people or hold free text ({counts})",
+                remedy="leave these fields out, or set identifiers = 'drop' so that they are never read",
+            )
+        announced = self._found.delivery.row_count.get(self._found.file.name)
+        if announced is not None and announced != self._file.rows_in:
+            raise RefusedFile(
+                "row_count",
+                f"{FILE_NAME} announces {announced} rows, the file holds {self._file.rows_in}",
+                remedy="send the file again, whole",
+            )
+        self._file.fields_never_read = dict(sorted(self._outside.items()))
+
+    def refuse(self) -> None:
+        """Turn the counts into those of a refused file: every row of it is quarantined."""
+        refuse_whole(self._file, rows=reading.count_rows(self._found.file, self._form, limit_bytes=self._limit))
+        self._file.positive_risk_items_held_back = self._positive_risk_seen
+        self._faults = []
+
+    @property
+    def owner(self) -> str | None:
+        """Token of the person the whole file belongs to, where the delivery says so."""
+        person = self._found.delivery.person
+        if person is None:
+            return None
+        return self._pseudonymiser.tokens([person], kind="person", namespace=self._found.namespace)[0]
+
+    @property
+    def _form(self) -> str:
+        return self._found.recognition.form
+
+    def quarantine_rows(self) -> pl.DataFrame:
+        """Positions and rules of everything that was not admitted as sent."""
+        faults = pl.concat(self._faults) if self._faults else pl.DataFrame()
+        if faults.is_empty():
+            return faults
+        return faults.with_columns(
+            pl.lit(self._file.load_id).alias("load_id"), pl.lit(self._found.source_name).alias("source_name")
+        )
+
+    def _fault_rows(self, stream: str, faults: list[tuple[int, str, str]]) -> None:
+        if not faults:
+            return
+        self._file.rows_quarantined += len({number for number, _, _ in faults})
+        for _, rule in {(number, rule) for number, _, rule in faults}:
+            self._file.quarantined_by_rule[rule] = self._file.quarantined_by_rule.get(rule, 0) + 1
+        self._faults.append(
+            pl.DataFrame(
+                faults, schema={ROW_NUMBER: pl.Int64, "column_name": pl.String, "rule": pl.String}, orient="row"
+            ).with_columns(pl.lit(stream).alias("stream"), pl.lit(True).alias("is_row_quarantined"))
+        )
+
+    def _admit(self, batch: Batch, held: set[int]) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Cast every stream of a batch; a record with a fault in one stream is held back in all of them."""
+        texts = batch.texts()
+        casts, problems = {}, []
+        self._positive_risk_seen += _positive_risk_items(texts.get("questionnaire_answers"))
+        if held and "questionnaire_answers" in texts:
+            answers = texts["questionnaire_answers"]
+            self._file.positive_risk_items_held_back += _positive_risk_items(
+                answers.filter(pl.col(ROW_NUMBER).is_in(sorted(held)))
+            )
+        for stream, text in texts.items():
+            contract = contracts()[stream]
+            if held:
+                text = text.filter(~pl.col(ROW_NUMBER).is_in(sorted(held)))
+            if self._found.delivery.person and "person_code" not in text.columns:
+                text = text.with_columns(pl.lit(self._found.delivery.person).alias("person_code"))
+            self._check_profile(text, contract)
+            done = cast(
+                text,
+                contract,
+                settings=self._settings,
+                pseudonymiser=self._pseudonymiser,
+                namespace=self._found.namespace,
+                time_zone=self._found.delivery.time_zone,
+            )
+            casts[stream] = done.frame
+            key_names = [column.name for column in contract.columns if column.is_required]
+            keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
+            problems.append(
+                done.problems.with_columns(pl.lit(stream).alias("stream"), (~keeps).alias("is_row_quarantined"))
+            )
+        found = pl.concat(problems) if problems else empty_problems()
+        bad = found.filter(pl.col("is_row_quarantined")) if len(found) else found
+        bad_rows = bad.get_column(ROW_NUMBER).unique()
+        if len(found):
+            self._faults.append(found.select(ROW_NUMBER, "column_name", "rule", "stream", "is_row_quarantined"))
+            self._file.fields_made_missing += len(found) - len(bad)
+            for rule, count in bad.unique([ROW_NUMBER, "rule"]).group_by("rule").len().iter_rows():
+                self._file.quarantined_by_rule[rule] = self._file.quarantined_by_rule.get(rule, 0) + count
+        self._file.rows_quarantined += len(bad_rows)
+        self._file.rows_admitted = self._file.rows_in - self._file.rows_quarantined
+        if len(bad_rows) and "questionnaire_answers" in texts:
+            answers = texts["questionnaire_answers"]
+            lost = answers.filter(pl.col(ROW_NUMBER).is_in(bad_rows.implode()))
+            self._file.positive_risk_items_held_back += _positive_risk_items(lost)
+        stated = self._found.delivery.stated_at
+        for stream, frame in casts.items():
+            kept = frame.filter(~pl.col(ROW_NUMBER).is_in(bad_rows.implode())) if len(bad_rows) else frame
+            yield (
+                stream,
+                kept.with_columns(
+                    pl.lit(self._file.load_id).alias("load_id"),
+                    pl.lit(self._found.source_name).alias("source_name"),
+                    pl.lit(stated, dtype=pl.Datetime("us")).alias("delivered_at"),
+                ),
+            )
+
+    def _check_profile(self, text: pl.DataFrame, contract: Contract) -> None:
+        if self._settings.deidentification is not Deidentification.SAFE_HARBOR:
+            return
+        dated = [
+            column.name
+            for column in contract.columns
+            if column.kind in ("date", "timestamp")
+            and column.name in text.columns
+            and text.get_column(column.name).null_count() < len(text)
+        ]
+        if dated:
+            raise RefusedFile(
+                "safe_harbor_dates",
+                f"the profile safe_harbor allows no date finer than a year; found in {', '.join(dated)}",
+                remedy="deliver under limited_data_set with a data-use agreement, or leave dates out",
+                column=dated[0],
+            )
+
+
+def refuse_whole(file: FileReport, *, rows: int) -> None:
+    """The counts of a refused file: every row of it is quarantined, none is landed."""
+    file.rows_in = max(file.rows_in, rows)
+    file.status = "refused"
+    file.rows_admitted = 0
+    file.rows_quarantined = file.rows_in
+    file.rows_landed = {}
+    file.fields_made_missing = 0
+    file.quarantined_by_rule = {"file_refused": file.rows_in} if file.rows_in else {}
+
+
+def _positive_risk_items(answers: pl.DataFrame | None) -> int:
+    """How many answers to risk items are positive, read leniently because these rows were not admitted."""
+    if (
+        answers is None
+        or answers.is_empty()
+        or not {"instrument_code", "item_number", "answer_value"} <= set(answers.columns)
+    ):
+        return 0
+    value = pl.col("answer_value").cast(pl.Float64, strict=False)
+    is_positive = pl.lit(False)
+    for row in definitions("risk_items"):
+        is_positive = is_positive | (
+            (pl.col("instrument_code") == row["instrument_code"])
+            & (pl.col("item_number") == row["item_number"])
+            & _COMPARE[row["comparator"]](value, float(row["threshold_value"]))
+        )
+    return answers.filter(is_positive.fill_null(False)).height

@@ -1,0 +1,98 @@
+"""The project's own contract: one file a stream, whose columns are the contract's and no others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import polars as pl
+
+from caseness.settings import IdentifierPolicy
+from ingestion import identifier_gate, reading
+from ingestion.batches import Batch, ReadContext, Recognition
+from ingestion.contracts import Contract, contracts
+from ingestion.files import SourceFile
+from ingestion.problems import RefusedFile
+from ingestion.reading import ROW_NUMBER
+
+
+@cache
+def _file_names(pattern: str) -> re.Pattern[str]:
+    longest_first = sorted(contracts(), key=lambda stream: (-len(stream), stream))
+    return re.compile(pattern.format(streams="|".join(longest_first)))
+
+
+def recognises(file: SourceFile, context: ReadContext) -> Recognition | None:
+    """By name: ``<stream>.csv``, ``<stream>_2026-03.ndjson.gz`` and so on."""
+    match = _file_names(str(context.spec["file_names"])).match(file.name)
+    if not match or (match["form"] == "parquet" and match["gz"]):
+        return None
+    return Recognition(form=match["form"], stream=match["stream"])
+
+
+def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> Iterator[Batch]:
+    """Frames of the stream; a column outside the contract refuses the file, or is never read."""
+    contract = contracts()[recognition.stream or ""]
+    for frame, broken in _frames(file, recognition.form, contract, context):
+        batch = Batch(records=len(frame) + len(broken))
+        batch.faults = [(number, "", "invalid_record") for number in broken]
+        known = check_columns(frame, contract, batch, context)
+        batch.frames[contract.stream] = frame.select(*known, ROW_NUMBER)
+        _check_required(frame, contract, recognition.form, context)
+        yield batch
+
+
+def _frames(
+    file: SourceFile, form: str, contract: Contract, context: ReadContext
+) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+    names = {column.name for column in contract.columns}
+    limit = context.limit_bytes
+    if form == "csv":
+        yield from ((frame, []) for frame in reading.read_csv(file, limit_bytes=limit, known=names))
+    elif form == "parquet":
+        yield from ((frame, []) for frame in reading.read_parquet(file, limit_bytes=limit, known=names))
+    else:
+        yield from reading.read_ndjson(file, limit_bytes=limit)
+
+
+def check_columns(text: pl.DataFrame, contract: Contract, batch: Batch, context: ReadContext) -> list[str]:
+    """The contracted columns of a frame; those outside are counted in ``batch`` or refuse the file."""
+    known = {column.name for column in contract.columns}
+    given = [name for name in text.columns if name != ROW_NUMBER]
+    if given and not set(given) & known:
+        raise RefusedFile(
+            "header",
+            "no column of the contract is there; the header line may be missing, or not comma separated",
+            remedy=f"the columns of {contract.stream} are in the data dictionary",
+        )
+    for name in given:
+        if name in known:
+            continue
+        values = text.get_column(name)
+        described = identifier_gate.describe(name, values)
+        batch.identifier_fields[f"{name!r} {described}"] += values.len() - values.null_count()
+        if context.identifiers is IdentifierPolicy.REFUSE:
+            raise RefusedFile(
+                "unknown_column",
+                f"column {name!r} {described}",
+                remedy="leave the column out, or set identifiers = 'drop' so that it is never read",
+                column=name,
+            )
+    return [name for name in given if name in known]
+
+
+def _check_required(text: pl.DataFrame, contract: Contract, form: str, context: ReadContext) -> None:
+    lacking: list[Any] = [
+        column.name for column in contract.columns if column.is_required and column.name not in text.columns
+    ]
+    if "person_code" in lacking and context.delivery.person:
+        lacking.remove("person_code")
+    if lacking and (len(text) or form == "csv"):
+        raise RefusedFile(
+            "missing_column",
+            f"column {lacking[0]!r} is required and not there",
+            remedy=f"the columns of {contract.stream} are in the data dictionary",
+            column=lacking[0],
+        )
