@@ -11,8 +11,12 @@ import pytest
 import ingestion
 from caseness.settings import Settings
 from ingestion import clinical_codes
+from ingestion.casting import cast
+from ingestion.contracts import contracts
 from ingestion.identifier_gate import is_nhs_number
 from ingestion.problems import REMEDIES
+from ingestion.pseudonyms import Pseudonymiser
+from ingestion.reading import ROW_NUMBER
 from screening.definitions import definitions
 from tests.fixtures.small_service import home_settings, write_rows
 
@@ -200,7 +204,7 @@ def test_the_door_knows_the_sites_own_value_sets(tmp_path: Path, settings: Setti
 
 
 def test_an_answer_must_say_its_kind_where_items_are_reversed(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ingestion.casting._instruments_with_reversed_items", lambda: ["GAD-7"])
     answer = {
@@ -221,7 +225,14 @@ def test_an_answer_must_say_its_kind_where_items_are_reversed(
         {**answer, "answer_state": "refused", "answer_value": ""},
         {**answer, "instrument_code": "PHQ-9"},
     ]
-    path = write_rows(tmp_path / "in" / "questionnaire_answers.csv", rows)
-    report = ingestion.ingest([path], settings=settings).as_dict()
-    assert report["quarantined_by_rule"] == {"answer_kind_unstated": 1}
-    assert report["rows_admitted"] == 4
+    text = pl.DataFrame(rows).with_columns(pl.col(pl.String).replace("", None)).with_row_index(ROW_NUMBER, offset=1)
+    done = cast(
+        text.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64)),
+        contracts()["questionnaire_answers"],
+        settings=settings,
+        pseudonymiser=Pseudonymiser(b"0" * 32, settings.project),
+        namespace="service",
+        time_zone=None,
+    )
+    assert done.problems.rows() == [(1, "answer_value_kind", "answer_kind_unstated")]
+    assert "answer_kind_unstated" in REMEDIES
