@@ -21,6 +21,7 @@ from caseness import __version__, disclosure_audit, journal, warehouse
 from caseness.commands.build import read_build_state
 from caseness.dbt_runner import project_folder, run_dbt
 from caseness.errors import CheckFailedError, NotReadyError
+from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
 
 Progress = Callable[[str], None]
@@ -275,7 +276,9 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
         # The same inputs under the same rules: the release that readers may have open stays.
         shutil.rmtree(folder)
     else:
+        fault_point("release_written")
         os.replace(folder, target)
+        fault_point("release_in_place")
         journal.fsync_folder(settings.paths.releases)
     pointer = {"release_id": report.release_id, "files": report.files}
     journal.write_atomically(settings.paths.current_release, orjson.dumps(pointer, option=orjson.OPT_INDENT_2))

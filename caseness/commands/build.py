@@ -21,6 +21,7 @@ import ingestion
 from caseness import __version__, journal, warehouse
 from caseness.dbt_runner import project_folder, run_dbt
 from caseness.errors import NotReadyError, UsageError
+from caseness.faults import fault_point
 from caseness.settings import Settings
 from ingestion.landing import part_stem
 
@@ -126,7 +127,9 @@ def run_build(
         with warehouse.writer(building, settings) as connection:
             rows = _mart_rows(connection)
         build_id = _build_id(rules, loads)
+        fault_point("build_finished")
         warehouse.take_place(building, paths.current)
+        fault_point("build_in_place")
         new_state = {
             "build_id": build_id,
             "code_version": __version__,
