@@ -22,8 +22,9 @@ _POLARS_TYPES: dict[str, pl.DataType] = {
     "bigint": pl.Int64(),
 }
 _LATEST_POSSIBLE_YEAR = "2100-01-01"
-_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$"
-_OFFSET = r"(Z|[+-]\d{2}:\d{2})$"
+# (?-u) keeps \d to the ASCII digits: full-width digits would pass otherwise, and then fail to be numbers.
+_TIMESTAMP = r"(?-u)^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$"
+_OFFSET = r"(?-u)(Z|[+-]\d{2}:\d{2})$"
 
 
 def polars_type(duckdb_type: str) -> pl.DataType:
@@ -146,7 +147,7 @@ def _typed(
 
 
 def _numbers(values: pl.Series, column: Column) -> Typed:
-    shape = r"^-?(0|[1-9]\d{0,8})$" if column.kind == "integer" else r"^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
+    shape = r"(?-u)^-?(0|[1-9]\d{0,8})$" if column.kind == "integer" else r"(?-u)^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
     fits = values.str.contains(shape)
     clean = values.set(~fits.fill_null(False), None)
     typed = clean.cast(pl.Int32) if column.kind == "integer" else clean.cast(pl.Float64)
@@ -159,7 +160,7 @@ def _numbers(values: pl.Series, column: Column) -> Typed:
 
 
 def _dates(values: pl.Series, column: Column) -> Typed:
-    shaped = values.set(~values.str.contains(r"^\d{4}-\d{2}-\d{2}$").fill_null(False), None)
+    shaped = values.set(~values.str.contains(r"(?-u)^\d{4}-\d{2}-\d{2}$").fill_null(False), None)
     typed = shaped.str.to_date("%Y-%m-%d", strict=False)
     wrong = typed.is_null()
     bounds = pl.Series([column.minimum or "1850-01-01", _LATEST_POSSIBLE_YEAR]).str.to_date("%Y-%m-%d")
@@ -172,7 +173,7 @@ def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
     work = pl.DataFrame({"text": values}).with_columns(
         pl.col("text").str.contains(_TIMESTAMP).alias("is_shaped"),
         pl.col("text").str.extract(_OFFSET, 1).alias("offset"),
-        pl.col("text").str.extract(r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)", 1).alias("clock"),
+        pl.col("text").str.extract(r"(?-u)^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)", 1).alias("clock"),
     )
     work = work.with_columns(
         pl.when(pl.col("clock").str.len_bytes() == len("2000-01-01T00:00"))
@@ -228,10 +229,8 @@ def _tokens(
     unique = work.drop_nulls().unique()
     tokens: list[pl.DataFrame] = []
     for (space,), group in unique.group_by("namespace"):
-        codes = group.get_column("code").to_list()
-        tokens.append(
-            group.with_columns(pl.Series("token", pseudonymiser.tokens(codes, kind=kind, namespace=str(space))))
-        )
+        found = pseudonymiser.token_series(group.get_column("code"), kind=kind, namespace=str(space))
+        tokens.append(group.with_columns(found.alias("token")))
     if not tokens:
         return pl.Series(values.name, [None] * len(values), dtype=pl.String), [("code_length", ~fits)], None
     joined = work.join(pl.concat(tokens), on=["code", "namespace"], how="left", maintain_order="left")
