@@ -181,7 +181,8 @@ def outcome_systems(overview: Sequence[Row], groups: Sequence[Row], profile: Pro
 
     Keys are ``(group_dimension, measure_id)``; the dimension ``all`` is the overview by itself.
     """
-    years = sorted({row["period_id"] for row in overview if row["period_kind"] == "financial_year"})
+    # Where dates are no calendar dates there are no years, and the whole is its own only part.
+    years = sorted({row["period_id"] for row in overview if row["period_kind"] == "financial_year"}) or ["all"]
     spans = {"all", *years}
     whole: dict[str, list[Row]] = {}
     for row in overview:

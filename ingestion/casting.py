@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from caseness.settings import Settings
+from ingestion import deidentification
 from ingestion.contracts import Column, Contract
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import ROW_NUMBER
@@ -56,8 +57,11 @@ def cast(
 ) -> Cast:
     """Apply ``contract`` to a text frame (columns by source name plus ``source_row_number``).
 
-    Columns that the text lacks are missing. Values that break a rule become missing and are listed once each.
+    Columns that the text lacks are missing. Values that break a rule become missing and are listed once each. The
+    de-identification profile in force alters the contract and may move dates; ``RefusedFile`` for what it rules out.
     """
+    deidentification.check_profile(text, contract, settings)
+    contract = deidentification.contract_for(contract, settings)
     rows = text.get_column(ROW_NUMBER)
     landed: dict[str, pl.Series] = {}
     problems: list[pl.DataFrame] = []
@@ -79,9 +83,9 @@ def cast(
         )
         if column.is_required:
             complain(values.is_null(), column, "required")
-        typed, faults, local_date = _typed(
-            values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone
-        )
+        typed, faults, local_date = deidentification.typed(
+            values, column, text, settings=settings, namespace=namespace
+        ) or _typed(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone)
         for rule, mask in faults:
             complain(mask.fill_null(False) & values.is_not_null(), column, rule)
         if column.kind in ("date", "timestamp") and column.is_service_date:
@@ -93,6 +97,12 @@ def cast(
             landed[column.local_date_as] = local_date.alias(column.local_date_as)
     frame = pl.DataFrame([*landed.values(), rows])
     problems.extend(_row_rules(frame, contract, rows))
+    ownerless = deidentification.rows_without_shift(frame, contract, settings)
+    if ownerless is not None:
+        complain(
+            ownerless, next(c for c in contract.columns if c.landed_name == "person_token"), "shift_without_person"
+        )
+    frame = deidentification.shift_dates(frame, contract, settings=settings, pseudonymiser=pseudonymiser)
     return Cast(frame, pl.concat(problems) if problems else empty_problems())
 
 

@@ -23,6 +23,11 @@ REMEDIES = {
     "not_contracted": "nothing to do: the record lies outside the contract and was not read",
     "invalid_record": "send one valid JSON object of the declared shape per record",
     "answer_consistency": "an answered item has a value, an item in any other state has none",
+    "random_code": "under safe_harbor send your own random code: 32 to 64 hexadecimal digits, or a UUID of version 4",
+    "days_from_index": "write whole days from the person's index day, such as 0, 14 or -30",
+    "year": "write a year with four digits",
+    "oldest_age": "nothing to do: a birth year that gives an age over 89 is not kept under safe_harbor",
+    "shift_without_person": "state the person: while dates are shifted, a record of nobody cannot stand beside others",
     "link_to_itself": "a link joins two different codes",
 }
 

@@ -80,6 +80,7 @@ final as (
     inner join paired on flagged.referral_id = paired.referral_id
     inner join periods
         on episodes.discharge_date >= periods.period_start and episodes.discharge_date <= periods.period_end
+    where {{ is_computable('periods.period_kind') }}
 )
 
 select * from final
