@@ -36,6 +36,9 @@ _STATEMENTS = {
 }
 
 
+_NO_CALENDAR = "Its dates are no calendar dates: results by year or quarter are not computable."
+
+
 @dataclass
 class ReleaseReport:
     """What was published and what the audit found."""
@@ -80,7 +83,11 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
                 ["run", "--select", "tag:publication"],
                 database=working,
                 settings=settings,
-                variables={"as_of_date": state["rules"]["as_of_date"], "disclosure_profile": profile.name},
+                variables={
+                    "as_of_date": state["rules"]["as_of_date"],
+                    "disclosure_profile": profile.name,
+                    "dates_are_calendar": _dates_are_calendar(state),
+                },
             )
             say("attacking them")
             with warehouse.writer(working, settings) as connection:
@@ -100,6 +107,14 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
             working.unlink(missing_ok=True)
     report.seconds = round(time.monotonic() - started, 2)
     return report
+
+
+def _date_form(state: dict[str, Any]) -> str:
+    return str(state["rules"].get("date_form", "calendar"))
+
+
+def _dates_are_calendar(state: dict[str, Any]) -> bool:
+    return _date_form(state) == "calendar"
 
 
 def _ready(settings: Settings) -> dict[str, Any]:
@@ -209,7 +224,8 @@ def _release_id(state: dict[str, Any], profile: str, settings: Settings) -> str:
         for name in ("trajectory_means", "check_findings")
     ]
     body = json.dumps([state["build_id"], profile, state["deidentification"], __version__, results], sort_keys=True)
-    return f"r_{state['rules']['as_of_date'].replace('-', '')}_{hashlib.sha256(body.encode()).hexdigest()[:12]}"
+    day = state["rules"]["as_of_date"].replace("-", "") if _dates_are_calendar(state) else "undated"
+    return f"r_{day}_{hashlib.sha256(body.encode()).hexdigest()[:12]}"
 
 
 def _write_metadata(
@@ -223,17 +239,19 @@ def _write_metadata(
         "release_id": release_id,
         "scope": SCOPE,
         "published_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "as_of_date": state["rules"]["as_of_date"],
+        "as_of_date": state["rules"]["as_of_date"] if _dates_are_calendar(state) else "no calendar date",
         "disclosure_profile": profile.name,
         "disclosure_rule": profile.description,
         "deidentification": state["deidentification"],
         "rounding_base": profile.rounding_base,
         "redact_at_or_below": profile.redact_at_or_below,
-        "data_period_start": span[0] if span else "",
-        "data_period_end": span[1] if span else "",
+        "date_form": _date_form(state),
+        "data_period_start": (span[0] if span else "") if _dates_are_calendar(state) else "no calendar date",
+        "data_period_end": (span[1] if span else "") if _dates_are_calendar(state) else "no calendar date",
         "sources": ", ".join(sorted({row["source_name"] for row in loads})),
         "statement": _STATEMENTS[Deidentification(state["deidentification"])]
-        + (f" Expert's report: {settings.expert_report}." if settings.expert_report else ""),
+        + (f" Expert's report: {settings.expert_report}." if settings.expert_report else "")
+        + ("" if _dates_are_calendar(state) else f" {_NO_CALENDAR} Form of the dates: {_date_form(state)}."),
     }
     connection.execute("create or replace table publication.release_metadata (key varchar, value varchar)")
     connection.executemany(

@@ -12,6 +12,7 @@ from caseness.errors import UsageError
 from caseness.settings import Deidentification, Settings
 from ingestion import landing, reading
 from ingestion.contracts import contracts
+from ingestion.deidentification import check_one_date_form
 from ingestion.delivery import FILE_NAME, check_name
 from ingestion.files import SourceFile, files_in, is_archive
 from ingestion.landing import Manifest
@@ -57,6 +58,7 @@ def ingest(
     report = IngestReport()
     with journal.exclusive(settings.paths.lock, purpose="ingest"):
         manifest = Manifest.opened(settings)
+        check_one_date_form(settings, manifest.entries())
         create_key(settings)
         given = _files(paths)
         say = progress or (lambda message: None)

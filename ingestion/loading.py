@@ -15,15 +15,16 @@ from typing import Any
 
 import polars as pl
 
-from caseness.settings import Deidentification, IdentifierPolicy, Settings
-from ingestion import landing, reading
+from caseness.settings import IdentifierPolicy, Settings
+from ingestion import deidentification, landing, reading
 from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.casting import cast, empty_problems
-from ingestion.contracts import Contract, contracts
+from ingestion.contracts import contracts
 from ingestion.delivery import FILE_NAME, Delivery, read_delivery
 from ingestion.files import SourceFile
+from ingestion.identifier_gate import ColumnJudge
 from ingestion.problems import Problem, RefusedFile
-from ingestion.pseudonyms import KEY_VERSION, Pseudonymiser, read_key
+from ingestion.pseudonyms import Key, Pseudonymiser, read_key
 from ingestion.reading import ROW_NUMBER
 from ingestion.reports import FileReport
 from ingestion.sources import Source, sources
@@ -80,11 +81,11 @@ class _Found:
         stream = self.recognition.stream
         return max(contracts()[name].version for name in ([stream] if stream else contracts()))
 
-    def load_id(self, sha256: str) -> str:
+    def load_id(self, sha256: str, key: Key) -> str:
         meaning = f"{self.source.name}.{self.contract_version}.{self.recognition.stream or 'all'}"
         meaning += f".{self.delivery.person or ''}"
         extra = [self.source.version, *(companion.sha256() for companion in self.recognition.companions)]
-        extra += [str(KEY_VERSION)] if KEY_VERSION > 1 else []
+        extra += [f"key{key.version}"] if key.version > 1 else []
         meaning += "".join(f".{part}" for part in extra if part)
         return landing.load_id_of(sha256, source=self.source_name, namespace=self.namespace, contract_version=meaning)
 
@@ -94,13 +95,12 @@ def prepare(
 ) -> Prepared:
     """Read one file into parts under temporary names. Never raises for what the file holds: it is refused instead."""
     prepared = Prepared(file.label)
-    limit = settings.file_size_limit_megabytes << 20
     try:
         delivery = read_delivery(file).with_overrides(**vars(overrides))
         if file.name == FILE_NAME:
             prepared.withdraws = list(delivery.withdraws)
             return prepared
-        found = _recognise(file, delivery, settings, limit)
+        found = _recognise(file, delivery, settings)
         if found is None:
             return prepared
         before = file.state()
@@ -111,7 +111,9 @@ def prepare(
             prepared.report = FileReport(file.label, name, overrides.namespace or name, "refused", "")
         prepared.problems.append(refusal.problem(file.label))
         return prepared
-    report = FileReport(file.label, found.source_name, found.namespace, "loaded", found.load_id(sha256))
+    key = read_key(settings)
+    load_id = found.load_id(sha256, key)
+    report = FileReport(file.label, found.source_name, found.namespace, "loaded", load_id)
     prepared.report = report
     known = landing.entry_of(settings, report.load_id)
     stem, stated = report.load_id, stated_at(found.delivery)
@@ -120,7 +122,7 @@ def prepare(
             report.status = "already_loaded" if known["load_status"] == "loaded" else "withdrawn"
             return prepared
         stem += "-" + hashlib.sha256(str(stated).encode()).hexdigest()[:8]
-    _load(found, prepared, report, sha256, before, stem, settings=settings, progress=progress)
+    _load(found, prepared, report, sha256, before, stem, key, settings=settings, progress=progress)
     return prepared
 
 
@@ -129,9 +131,9 @@ def stated_at(delivery: Delivery) -> str | None:
     return delivery.stated_at.isoformat(timespec="seconds") if delivery.stated_at else None
 
 
-def _recognise(file: SourceFile, delivery: Delivery, settings: Settings, limit: int) -> _Found | None:
+def _recognise(file: SourceFile, delivery: Delivery, settings: Settings) -> _Found | None:
     for source in sources(settings.paths.sources):
-        context = ReadContext(source.spec, delivery, settings.identifiers, limit)
+        context = ReadContext(source.spec, delivery, settings)
         recognition = source.reader.recognises(file, context)
         if recognition is not None:
             return _Found(file, source, recognition, delivery)
@@ -145,11 +147,12 @@ def _load(
     sha256: str,
     before: tuple[int, int, int],
     stem: str,
+    key: Key,
     *,
     settings: Settings,
     progress: Callable[[int], None] | None,
 ) -> None:
-    loading = _Loading(found, report, settings, Pseudonymiser(read_key(settings), settings.project))
+    loading = _Loading(found, report, settings, Pseudonymiser(key, settings.project))
     writer = landing.PartWriter(settings, source=found.source_name, stem=stem)
     parts: dict[str, dict[str, Any]] = {}
     try:
@@ -185,8 +188,9 @@ def _load(
         "source_file_sha256": sha256,
         "owner": loading.owner,
         "contract_version": found.contract_version,
-        "key_version": KEY_VERSION,
+        "key_version": key.version,
         "deidentification": settings.deidentification.value,
+        **deidentification.manifest_facts(settings),
         "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
         "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
         "delivered_at": stated_at(delivery),
@@ -213,11 +217,12 @@ class _Loading:
         self._faults: list[pl.DataFrame] = []
         self._outside: Counter[str] = Counter()
         self._positive_risk_seen = 0
+        self._judge = ColumnJudge()
 
     def run(self) -> Iterator[tuple[str, pl.DataFrame]]:
         """Typed, admitted rows by stream."""
         found = self._found
-        context = ReadContext(found.source.spec, found.delivery, self._settings.identifiers, self._limit)
+        context = ReadContext(found.source.spec, found.delivery, self._settings)
         for batch in found.source.reader.read(found.file, found.recognition, context):
             self._file.rows_in += batch.records
             self._outside.update(batch.identifier_fields)
@@ -233,6 +238,14 @@ class _Loading:
                 f"the file carries fields that identify people or hold free text ({counts})",
                 remedy="leave these fields out, or set identifiers = 'drop' so that they are never read",
             )
+        if findings := self._judge.finish():
+            raise RefusedFile(
+                "identifier_values",
+                "; ".join(finding.says() for finding in findings),
+                remedy="send the column as the contract has it, without what identifies people",
+                column=findings[0].column,
+            )
+        self._file.short_digit_strings = self._judge.short_digit_strings
         announced = self._found.delivery.row_count.get(self._found.file.name)
         if announced is not None and announced != self._file.rows_in:
             raise RefusedFile(
@@ -297,7 +310,6 @@ class _Loading:
                 text = text.filter(~pl.col(ROW_NUMBER).is_in(sorted(held)))
             if self._found.delivery.person and "person_code" not in text.columns:
                 text = text.with_columns(pl.lit(self._found.delivery.person).alias("person_code"))
-            self._check_profile(text, contract)
             done = cast(
                 text,
                 contract,
@@ -307,6 +319,12 @@ class _Loading:
                 time_zone=self._found.delivery.time_zone,
             )
             casts[stream] = done.frame
+            faulty = done.problems.get_column(ROW_NUMBER).unique()
+            self._judge.observe(
+                text,
+                deidentification.contract_for(contract, self._settings),
+                admitted=text.filter(~pl.col(ROW_NUMBER).is_in(faulty.implode())) if len(faulty) else text,
+            )
             key_names = [column.name for column in contract.columns if column.is_required]
             keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
             problems.append(
@@ -336,24 +354,6 @@ class _Loading:
                     pl.lit(self._found.source_name).alias("source_name"),
                     pl.lit(stated, dtype=pl.Datetime("us")).alias("delivered_at"),
                 ),
-            )
-
-    def _check_profile(self, text: pl.DataFrame, contract: Contract) -> None:
-        if self._settings.deidentification is not Deidentification.SAFE_HARBOR:
-            return
-        dated = [
-            column.name
-            for column in contract.columns
-            if column.kind in ("date", "timestamp")
-            and column.name in text.columns
-            and text.get_column(column.name).null_count() < len(text)
-        ]
-        if dated:
-            raise RefusedFile(
-                "safe_harbor_dates",
-                f"the profile safe_harbor allows no date finer than a year; found in {', '.join(dated)}",
-                remedy="deliver under limited_data_set with a data-use agreement, or leave dates out",
-                column=dated[0],
             )
 
 

@@ -22,7 +22,8 @@ from caseness import __version__, journal, warehouse
 from caseness.dbt_runner import project_folder, run_dbt
 from caseness.errors import NotReadyError, UsageError
 from caseness.faults import fault_point
-from caseness.settings import Settings
+from caseness.settings import Deidentification, Settings
+from ingestion.deidentification import check_one_date_form, date_form, dates_are_calendar
 from ingestion.landing import part_stem
 
 Progress = Callable[[str], None]
@@ -88,12 +89,13 @@ def run_build(
         loads = [entry for entry in ingestion.manifest_entries(settings) if entry["load_status"] == "loaded"]
         if not loads:
             raise NotReadyError("nothing has been ingested yet", remedy="run `caseness ingest PATH...` first")
+        check_one_date_form(settings, loads)
         state = read_build_state(settings)
         paths.temporary.mkdir(parents=True, exist_ok=True)
         building = paths.temporary / "building.duckdb"
         with warehouse.writer(paths.temporary / "scratch.duckdb", settings) as scratch:
             _create_views(scratch, parts, settings)
-            as_of_date = settings.as_of_date or _newest_day(scratch, loads)
+            as_of_date = _as_of_date(scratch, settings, loads)
             periods = _periods(scratch, settings, as_of_date, added)
         (paths.temporary / "scratch.duckdb").unlink()
         definitions_hash = _definitions_hash()
@@ -101,12 +103,14 @@ def run_build(
             "definitions_hash": definitions_hash,
             "periods": [period.period_id for period in periods],
             "as_of_date": as_of_date.isoformat(),
+            "date_form": date_form(settings),
         }
         is_full = (
             full_refresh
             or not paths.current.exists()
             or state.get("rules", {}).get("definitions_hash") != definitions_hash
             or not set(state.get("load_ids", [])) <= {part_stem(entry) for entry in loads}
+            or state["rules"].get("date_form", "calendar") != rules["date_form"]
         )
         known = set() if is_full else set(state["load_ids"])
         if is_full:
@@ -122,7 +126,7 @@ def run_build(
             ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else [])],
             database=building,
             settings=settings,
-            variables={"as_of_date": as_of_date.isoformat()},
+            variables={"as_of_date": as_of_date.isoformat(), "dates_are_calendar": dates_are_calendar(settings)},
         )
         with warehouse.writer(building, settings) as connection:
             rows = _mart_rows(connection)
@@ -210,6 +214,17 @@ def _create_touched(
     )
 
 
+def _as_of_date(connection: duckdb.DuckDBPyConnection, settings: Settings, loads: Sequence[dict[str, Any]]) -> dt.date:
+    """The last day the data speak for. Where dates are no calendar dates it is the last day of their own axis."""
+    if dates_are_calendar(settings):
+        return settings.as_of_date or _newest_day(connection, loads)
+    newest = [
+        connection.execute(f"select max({column}) from raw.{stream}").fetchone() for stream, column in _SERVICE_DATES
+    ]
+    found = [row[0] for row in newest if row and row[0] is not None]
+    return max(found) if found else dt.date.today()
+
+
 def _newest_day(connection: duckdb.DuckDBPyConnection, loads: Sequence[dict[str, Any]]) -> dt.date:
     """The newest delivery's period end; where none states one, the newest day of the data up to the last load."""
     stated = [dt.date.fromisoformat(entry["period_end"]) for entry in loads if entry.get("period_end")]
@@ -274,7 +289,11 @@ def _periods(
         "select min(referral_received_date) from raw.referrals where referral_received_date <= ?", [as_of_date]
     ).fetchone()
     first = row[0] if row and row[0] is not None else as_of_date
-    periods = [Period("all", "all", f"{first} to {as_of_date}", first, as_of_date)]
+    is_calendar = dates_are_calendar(settings)
+    label = f"{first} to {as_of_date}" if is_calendar else "all days (the dates are no calendar dates)"
+    periods = [Period("all", "all", label, first, as_of_date)]
+    if settings.deidentification is Deidentification.SAFE_HARBOR:  # days from an index know no years
+        return [*periods, *sorted(stored.values(), key=lambda period: period.period_id)]
     year = first.year if first.month >= _FINANCIAL_YEAR_START_MONTH else first.year - 1
     while (start := dt.date(year, _FINANCIAL_YEAR_START_MONTH, 1)) <= as_of_date:
         end = dt.date(year + 1, _FINANCIAL_YEAR_START_MONTH, 1) - dt.timedelta(days=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
-import stat
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from caseness.commands.build import read_build_state
 from caseness.errors import CasenessError
 from caseness.settings import Deidentification, Settings
 from ingestion.landing import part_stem
+from ingestion.pseudonyms import key_findings
 
 _PINNED = {"duckdb": "1.5.", "dbt-core": "1.11.", "great-expectations": "1.24.", "streamlit": "1.67."}
 _LOW_DISK_GIGABYTES = 5
@@ -102,25 +102,10 @@ def _home(settings: Settings) -> list[Finding]:
 
 
 def _key(settings: Settings) -> list[Finding]:
-    path = settings.key_file or settings.paths.keys / "pseudonym.key"
-    if not path.exists():
-        return [Finding("key", "note", "there is no pseudonym key yet", "`caseness init` makes one")]
-    found = []
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        found.append(Finding("key", "problem", "others on this machine can read the key", "chmod 600 the key file"))
-    if settings.key_file is None:
-        found.append(
-            Finding(
-                "key",
-                "note",
-                "the key lies in the home, beside the data it protects",
-                "for shared data, keep it elsewhere and set key_file",
-            )
-        )
+    found = [Finding("key", fact.state, fact.says, fact.remedy) for fact in key_findings(settings)]
     if settings.deidentification is Deidentification.EXPERT_DETERMINATION and not settings.expert_report:
         found.append(Finding("profile", "problem", "no expert's report is referenced", "set expert_report"))
-    return found or [Finding("key", "good", "the key is private")]
+    return found
 
 
 def _work(settings: Settings) -> list[Finding]:
