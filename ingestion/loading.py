@@ -79,12 +79,22 @@ class _Found:
         stream = self.recognition.stream
         return max(contracts()[name].version for name in ([stream] if stream else contracts()))
 
+    def reading_id(self, sha256: str) -> str:
+        """One reading of one file's bytes; two deliveries of them may say different things of their time."""
+        return self._id_of(sha256, "")
+
     def load_id(self, sha256: str) -> str:
+        """One load: a reading, and what the delivery says of its time."""
+        delivery = self.delivery
+        stated = [str(value or "") for value in (delivery.stated_at, delivery.period_end, delivery.period_start)]
+        return self._id_of(sha256, f"|{'|'.join(stated)}" if any(stated) else "")
+
+    def _id_of(self, sha256: str, statement: str) -> str:
         meaning = f"{self.source.name}.{self.contract_version}.{self.recognition.stream or 'all'}"
         meaning += f".{self.delivery.person or ''}"
         extra = [self.source.version, *(companion.sha256() for companion in self.recognition.companions)]
         extra += [str(KEY_VERSION)] if KEY_VERSION > 1 else []
-        meaning += "".join(f".{part}" for part in extra if part)
+        meaning += "".join(f".{part}" for part in extra if part) + statement
         return landing.load_id_of(sha256, source=self.source_name, namespace=self.namespace, contract_version=meaning)
 
 
@@ -112,12 +122,35 @@ def prepare(
         return prepared
     report = FileReport(file.label, found.source_name, found.namespace, "loaded", found.load_id(sha256))
     prepared.report = report
-    known = landing.entry_of(settings, report.load_id)
-    if known is not None and known["load_status"] in ("loaded", "withdrawn"):
-        report.status = "already_loaded" if known["load_status"] == "loaded" else "withdrawn"
-        return prepared
+    for load_id in (report.load_id, found.reading_id(sha256)):
+        known = landing.entry_of(settings, load_id)
+        status = _status_of_known(known, found, settings)
+        if status is not None:
+            report.status, report.load_id = status, load_id
+            return prepared
     _load(found, prepared, report, sha256, before, settings=settings, progress=progress)
     return prepared
+
+
+def _status_of_known(known: dict[str, Any] | None, found: _Found, settings: Settings) -> str | None:
+    """Why a file need not be read: what it holds is loaded under a statement as late, or it was withdrawn."""
+    if known is None:
+        return None
+    if known["load_status"] == "loaded" and landing.statement_of(known) >= landing.statement_of(
+        _statement(found.delivery)
+    ):
+        return "already_loaded"
+    is_withdrawn = known["load_status"] == "withdrawn" and landing.is_withdrawn(settings, known["source_file_sha256"])
+    return "withdrawn" if is_withdrawn else None
+
+
+def _statement(delivery: Delivery) -> dict[str, Any]:
+    stated = delivery.stated_at
+    return {
+        "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
+        "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
+        "delivered_at": stated.isoformat(timespec="seconds") if stated else None,
+    }
 
 
 def _recognise(file: SourceFile, delivery: Delivery, settings: Settings, limit: int) -> _Found | None:
@@ -162,10 +195,10 @@ def _load(
     quarantine, temporary = landing.write_quarantine(settings, report.load_id, loading.quarantine_rows())
     if temporary:
         prepared.temporary[str(quarantine["name"])] = temporary
-    delivery, stated = found.delivery, found.delivery.stated_at
     prepared.entry = {
         "manifest_version": landing.MANIFEST_VERSION,
         "load_id": report.load_id,
+        "reading_id": found.reading_id(sha256),
         "load_status": report.status,
         "source_name": found.source_name,
         "namespace": found.namespace,
@@ -177,9 +210,7 @@ def _load(
         "contract_version": found.contract_version,
         "key_version": KEY_VERSION,
         "deidentification": settings.deidentification.value,
-        "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
-        "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
-        "delivered_at": stated.isoformat(timespec="seconds") if stated else None,
+        **_statement(found.delivery),
         "loaded_at": dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         "rows_in": report.rows_in,
         "rows_admitted": report.rows_admitted,
