@@ -166,7 +166,7 @@ class HomePaths:
         self.next_build_state = self.build / "next.json"
         self.results = self.build / "results"
         self.dbt_target = self.build / "dbt"
-        self.periods = self.build / "measurement_periods.csv"
+        self.periods = home / "measurement_periods.csv"
         self.releases = home / "releases"
         self.current_release = self.releases / "current.json"
         self.journal = home / "journal" / "receipts.jsonl"

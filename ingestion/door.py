@@ -13,6 +13,7 @@ from caseness.settings import Deidentification, Settings
 from ingestion import landing, reading
 from ingestion.contracts import contracts
 from ingestion.delivery import FILE_NAME, check_name
+from ingestion.erasure import keep_out, settle, sweep
 from ingestion.files import SourceFile, files_in, is_archive
 from ingestion.keys import ensure_key
 from ingestion.landing import Manifest
@@ -58,7 +59,7 @@ def ingest(
     report = IngestReport()
     with journal.exclusive(settings.paths.lock, purpose="ingest"):
         home.begin(settings)
-        manifest = Manifest.opened(settings)
+        manifest = settle(settings)
         ensure_key(settings)
         given = _files(paths)
         say = progress or (lambda message: None)
@@ -73,6 +74,7 @@ def ingest(
             for done, (file, answer) in enumerate(answers, start=1):
                 _finish(file, answer, report, manifest, settings, overrides)
                 say(f"{done} of {len(opened)} files: {file.label}")
+        sweep(settings, manifest)
     return report.in_name_order()
 
 
@@ -137,6 +139,8 @@ def _finish(
     entry = prepared["entry"]
     if entry is None:
         return
+    if prepared["things_of_erased"]:
+        keep_out(prepared["things_of_erased"], settings=settings)
     if manifest.status_of(found.load_id) == "loaded":  # the same bytes twice in one delivery, read side by side
         landing.discard(prepared["temporary"])
         report.files[-1] = FileReport(found.file, found.source, found.namespace, "already_loaded", found.load_id)

@@ -178,6 +178,10 @@ class Manifest:
         """Every load of one source file's bytes."""
         return [self._entries[load_id] for load_id in sorted(self._by_file.get(sha256, ()))]
 
+    def entry(self, load_id: str) -> dict[str, Any]:
+        """One load's entry."""
+        return self._entries[load_id]
+
     def entries(self) -> list[dict[str, Any]]:
         """Every load, refused and retired ones included."""
         return list(self._entries.values())

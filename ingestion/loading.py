@@ -20,6 +20,7 @@ from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.casting import cast, empty_problems
 from ingestion.contracts import Contract, contracts
 from ingestion.delivery import FILE_NAME, Delivery, read_delivery
+from ingestion.erasure import Forgotten, hanging_columns, owner_mark
 from ingestion.files import SourceFile
 from ingestion.problems import Problem, RefusedFile
 from ingestion.pseudonyms import KEY_VERSION, Pseudonymiser, read_key
@@ -57,6 +58,7 @@ class Prepared:
     entry: dict[str, Any] | None = None
     temporary: dict[str, str] = field(default_factory=dict)
     withdraws: list[str] = field(default_factory=list)
+    things_of_erased: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ def _load(
     quarantine, temporary = landing.write_quarantine(settings, report.load_id, loading.quarantine_rows())
     if temporary:
         prepared.temporary[str(quarantine["name"])] = temporary
+    prepared.things_of_erased = sorted(loading.things_of_erased)
     prepared.entry = {
         "manifest_version": landing.MANIFEST_VERSION,
         "load_id": report.load_id,
@@ -234,6 +237,8 @@ class _Loading:
         self._faults: list[pl.DataFrame] = []
         self._outside: Counter[str] = Counter()
         self._positive_risk_seen = 0
+        self._forgotten = Forgotten.read(settings)
+        self.things_of_erased: set[str] = set()
 
     def run(self) -> Iterator[tuple[str, pl.DataFrame]]:
         """Typed, admitted rows by stream."""
@@ -275,7 +280,8 @@ class _Loading:
         person = self._found.delivery.person
         if person is None:
             return None
-        return self._pseudonymiser.tokens([person], kind="person", namespace=self._found.namespace)[0]
+        token = self._pseudonymiser.tokens([person], kind="person", namespace=self._found.namespace)[0]
+        return owner_mark(token, self._forgotten)
 
     @property
     def _form(self) -> str:
@@ -328,6 +334,7 @@ class _Loading:
                 time_zone=self._found.delivery.time_zone,
             )
             casts[stream] = done.frame
+            problems.append(self._erased(stream, done.frame))
             key_names = [column.name for column in contract.columns if column.is_required]
             keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
             problems.append(
@@ -358,6 +365,21 @@ class _Loading:
                     pl.lit(stated, dtype=pl.Datetime("us")).alias("delivered_at"),
                 ),
             )
+
+    def _erased(self, stream: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of people who were removed from the warehouse; what they say is theirs is noted, by token."""
+        forgotten = self._forgotten
+        numbers = forgotten.erased_rows(frame, ROW_NUMBER) if forgotten.people else pl.Series([], dtype=pl.Int64)
+        if len(numbers):
+            theirs = frame.filter(pl.col(ROW_NUMBER).is_in(numbers.implode()))
+            for name in hanging_columns() & set(frame.columns):
+                self.things_of_erased |= set(theirs.get_column(name).drop_nulls().unique().to_list())
+        return pl.DataFrame({ROW_NUMBER: numbers.cast(pl.Int64)}).with_columns(
+            pl.lit("person_code").alias("column_name"),
+            pl.lit("erased_person").alias("rule"),
+            pl.lit(stream).alias("stream"),
+            pl.lit(True).alias("is_row_quarantined"),
+        )
 
     def _check_profile(self, text: pl.DataFrame, contract: Contract) -> None:
         if self._settings.deidentification is not Deidentification.SAFE_HARBOR:

@@ -23,6 +23,7 @@ REMEDIES = {
     "not_contracted": "nothing to do: the record lies outside the contract and was not read",
     "invalid_record": "send one valid JSON object of the declared shape per record",
     "answer_consistency": "an answered item has a value, an item in any other state has none",
+    "erased_person": "nothing to do: the person was removed from this warehouse and stays out",
     "link_to_itself": "a link joins two different codes",
 }
 
