@@ -16,6 +16,7 @@ from caseness.errors import DamagedHomeError, NotReadyError
 from caseness.faults import fault_point
 from caseness.settings import Settings
 
+_CHANGED = "current.duckdb was cut or changed after the build wrote it"
 _BUILD_ANEW = "run `caseness build --full-refresh`, which makes the build anew from the parts"
 
 
@@ -66,15 +67,18 @@ def fault_of_current(settings: Settings, state: dict[str, Any], *, is_deep: bool
     if not path.exists():
         return "current.duckdb is missing, though a build was made"
     if path.stat().st_size != state["bytes"] or (is_deep and _sha256(path) != state["sha256"]):
-        return "current.duckdb was cut or changed after the build wrote it"
+        return _CHANGED
     return ""
 
 
 def copied(settings: Settings, state: dict[str, Any], target: Path) -> None:
     """Copy the current build for the next step, checking on the way that it is what the build wrote."""
-    if warehouse.working_copy(settings.paths.current, target) != state["sha256"]:
+    fault = fault_of_current(settings, state, is_deep=False)
+    if not fault and warehouse.working_copy(settings.paths.current, target) != state["sha256"]:
         warehouse.remove_database(target)
-        raise DamagedHomeError("current.duckdb was cut or changed after the build wrote it", remedy=_BUILD_ANEW)
+        fault = _CHANGED
+    if fault:
+        raise DamagedHomeError(fault, remedy=_BUILD_ANEW)
 
 
 def put_in_place(settings: Settings, built: Path, state: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ def _head(journal: Path) -> str | None:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["hash"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedHomeError("the journal's head is damaged", remedy=_RESTORE) from error
+        raise DamagedHomeError("the journal's head (head.json) was cut or changed", remedy=_RESTORE) from error
 
 
 def _tail(handle: BinaryIO) -> bytes:

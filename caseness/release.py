@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import orjson
 import ingestion
 from caseness import __version__, build_state, disclosure_audit, journal, warehouse
 from caseness.dbt_runner import project_folder, run_dbt
-from caseness.errors import CheckFailedError, NotReadyError
+from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError
 from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
 
@@ -290,9 +291,17 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
     )
 
 
-def release_faults(settings: Settings) -> list[str]:
-    """What is wrong with the published releases and the pointer to the current one. Every file is hashed."""
+def release_faults(settings: Settings) -> list[str] | None:
+    """What is wrong with the published releases and the pointer to the current one; ``None`` when nothing is published.
+
+    Every file is hashed. A damaged journal is told elsewhere; here it only names no release.
+    """
     paths = settings.paths
+    published = set()
+    with suppress(DamagedHomeError):
+        published = {receipt["release_id"] for receipt in journal.read(paths.journal) if receipt["event"] == "publish"}
+    if not published and not paths.current_release.exists():
+        return None
     faults = []
     try:
         pointer = json.loads(paths.current_release.read_text(encoding="utf-8"))
@@ -300,7 +309,6 @@ def release_faults(settings: Settings) -> list[str]:
         faults += [f"releases/{file.relative_to(paths.releases)} is missing" for file in named if not file.exists()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         faults.append("releases/current.json was cut, changed or removed")
-    published = {receipt["release_id"] for receipt in journal.read(paths.journal) if receipt["event"] == "publish"}
     folders = {path.name for path in paths.releases.iterdir() if path.is_dir()} if paths.releases.is_dir() else set()
     for name in sorted(folders | published):
         fault = _fault_of_release(paths.releases / name) if name in folders else "is missing"

@@ -23,6 +23,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from caseness import journal, warehouse
+from caseness.errors import DamagedHomeError
 from caseness.faults import fault_point
 from caseness.journal import fsync_folder
 from caseness.settings import Settings
@@ -71,10 +72,15 @@ class Forgotten:
         path = settings.paths.forgotten
         if not path.exists():
             return cls()
-        body = json.loads(path.read_bytes())
-        return cls(
-            body["salt"], frozenset(body["people"]), frozenset(body["things"]), body["erasures"], body["is_swept"]
-        )
+        try:
+            body = json.loads(path.read_bytes())
+            people, things = frozenset(body["people"]), frozenset(body["things"])
+            return cls(body["salt"], people, things, int(body["erasures"]), bool(body["is_swept"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedHomeError(
+                "landing/forgotten.json was cut or changed",
+                remedy="restore the home from a backup (`caseness restore`)",
+            ) from error
 
     def mark(self, token: str) -> str:
         """The one-way mark of a token."""

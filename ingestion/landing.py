@@ -383,7 +383,7 @@ def reconcile(settings: Settings, *, is_deep: bool = False) -> list[dict[str, An
             announced.setdefault(receipt["load_id"], set()).add(receipt["seal"])
     for load_id in receipts:
         if load_id not in known:
-            raise DamagedHomeError(f"the journal knows load {load_id}, the manifest does not", remedy=_RESTORE)
+            raise DamagedHomeError(f"manifest entry {load_id} is missing; the journal knows it", remedy=_RESTORE)
     fresh = [entry for load_id, entry in known.items() if load_id not in receipts]
     if len(fresh) > 1:
         raise DamagedHomeError(f"{len(fresh)} manifest entries have no receipt in the journal", remedy=_RESTORE)

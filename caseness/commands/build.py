@@ -58,7 +58,7 @@ class BuildReport:
     is_full_build: bool
     loads: int
     periods: int
-    seconds: float
+    seconds: float = 0.0
     rows: dict[str, int] = field(default_factory=dict)
     nodes: dict[str, int] = field(default_factory=dict)
     slowest: list[tuple[str, float]] = field(default_factory=list)
@@ -85,72 +85,84 @@ def run_build(
     paths = settings.paths
     added = [_parse_period(text) for text in measurement_periods]
     with journal.exclusive(paths.lock, purpose="build"):
-        ingestion.settle(settings, is_deep=True)
-        parts = ingestion.landed_parts(settings)
-        loads = [entry for entry in ingestion.manifest_entries(settings) if entry["load_status"] == "loaded"]
-        if not loads:
-            raise NotReadyError("nothing has been ingested yet", remedy="run `caseness ingest PATH...` first")
-        state = {} if full_refresh else read_build_state(settings)
-        erasures = ingestion.erasures(settings)
-        shutil.rmtree(paths.temporary, ignore_errors=True)  # what a process that was stopped has left
-        paths.temporary.mkdir(parents=True, exist_ok=True)
-        building = paths.temporary / "building.duckdb"
-        with warehouse.writer(paths.temporary / "scratch.duckdb", settings) as scratch:
-            _create_views(scratch, parts, settings)
-            as_of_date = settings.as_of_date or _newest_day(scratch, loads)
-            periods = _periods(scratch, settings, as_of_date, added)
-        (paths.temporary / "scratch.duckdb").unlink()
-        hash_of_definitions = definitions_hash()
-        rules = {
-            "definitions_hash": hash_of_definitions,
-            "periods": [period.period_id for period in periods],
-            "as_of_date": as_of_date.isoformat(),
-            "value_sets": value_sets.seal(settings),
-        }
-        is_full = (
-            "sha256" not in state
-            or any(state["rules"].get(name) != rules[name] for name in ("definitions_hash", "value_sets"))
-            or state.get("erasures", 0) < erasures
-            or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
-        )
-        known = set() if is_full else set(state["load_ids"])
-        if is_full:
-            warehouse.remove_database(building)
-        else:
-            build_state.copied(settings, state, building)
-        say("transforming everyone" if is_full else "transforming the people the new deliveries touch")
-        with warehouse.writer(building, settings) as connection:
-            _create_views(connection, parts, settings)
-            _create_periods(connection, periods)
-            _create_touched(connection, parts, known, settings)
-        summary = run_dbt(
-            ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else [])],
-            database=building,
-            settings=settings,
-            variables={"as_of_date": as_of_date.isoformat()},
-        )
-        with warehouse.writer(building, settings) as connection:
-            rows = _mart_rows(connection)
-            hash_of_content = content_hash(connection)
-        build_id = _build_id(rules, loads, erasures)
-        new_state = {
-            "build_id": build_id,
-            "code_version": __version__,
-            "load_ids": sorted(entry["load_id"] for entry in loads),
-            "rules": rules,
-            "deidentification": settings.deidentification.value,
-            "erasures": erasures,
-            "content_hash": hash_of_content,
-        }
-        build_state.put_in_place(settings, building, new_state)
-        journal.append(
-            paths.journal,
-            "build",
-            build_id=build_id,
-            loads=len(loads),
-            is_full_build=is_full,
-            content_hash=hash_of_content,
-        )
+        try:
+            report = _built(settings, added, full_refresh, say)
+        finally:
+            shutil.rmtree(paths.temporary, ignore_errors=True)
+            paths.temporary.mkdir(parents=True, exist_ok=True)
+    report.seconds = round(time.monotonic() - started, 2)
+    return report
+
+
+def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say: Progress) -> BuildReport:
+    """Everything a build does while it holds the home's lock; what it leaves in the temporary folder is removed."""
+    paths = settings.paths
+    ingestion.settle(settings, is_deep=True)
+    parts = ingestion.landed_parts(settings)
+    loads = [entry for entry in ingestion.manifest_entries(settings) if entry["load_status"] == "loaded"]
+    if not loads:
+        raise NotReadyError("nothing has been ingested yet", remedy="run `caseness ingest PATH...` first")
+    state = {} if full_refresh else read_build_state(settings)
+    erasures = ingestion.erasures(settings)
+    shutil.rmtree(paths.temporary, ignore_errors=True)  # what a process that was stopped has left
+    paths.temporary.mkdir(parents=True, exist_ok=True)
+    building = paths.temporary / "building.duckdb"
+    with warehouse.writer(paths.temporary / "scratch.duckdb", settings) as scratch:
+        _create_views(scratch, parts, settings)
+        as_of_date = settings.as_of_date or _newest_day(scratch, loads)
+        periods = _periods(scratch, settings, as_of_date, added)
+    (paths.temporary / "scratch.duckdb").unlink()
+    hash_of_definitions = definitions_hash()
+    rules = {
+        "definitions_hash": hash_of_definitions,
+        "periods": [period.period_id for period in periods],
+        "as_of_date": as_of_date.isoformat(),
+        "value_sets": value_sets.seal(settings),
+    }
+    is_full = (
+        "sha256" not in state
+        or any(state["rules"].get(name) != rules[name] for name in ("definitions_hash", "value_sets"))
+        or state.get("erasures", 0) < erasures
+        or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
+    )
+    known = set() if is_full else set(state["load_ids"])
+    if is_full:
+        warehouse.remove_database(building)
+    else:
+        build_state.copied(settings, state, building)
+    say("transforming everyone" if is_full else "transforming the people the new deliveries touch")
+    with warehouse.writer(building, settings) as connection:
+        _create_views(connection, parts, settings)
+        _create_periods(connection, periods)
+        _create_touched(connection, parts, known, settings)
+    summary = run_dbt(
+        ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else [])],
+        database=building,
+        settings=settings,
+        variables={"as_of_date": as_of_date.isoformat()},
+    )
+    with warehouse.writer(building, settings) as connection:
+        rows = _mart_rows(connection)
+        hash_of_content = content_hash(connection)
+    build_id = _build_id(rules, loads, erasures)
+    new_state = {
+        "build_id": build_id,
+        "code_version": __version__,
+        "load_ids": sorted(entry["load_id"] for entry in loads),
+        "rules": rules,
+        "deidentification": settings.deidentification.value,
+        "erasures": erasures,
+        "content_hash": hash_of_content,
+    }
+    build_state.put_in_place(settings, building, new_state)
+    journal.append(
+        paths.journal,
+        "build",
+        build_id=build_id,
+        loads=len(loads),
+        is_full_build=is_full,
+        content_hash=hash_of_content,
+    )
     return BuildReport(
         build_id=build_id,
         content_hash=hash_of_content,
@@ -158,7 +170,6 @@ def run_build(
         is_full_build=is_full,
         loads=len(loads),
         periods=len(periods),
-        seconds=round(time.monotonic() - started, 2),
         rows=rows,
         nodes=summary.nodes,
         slowest=[(name, round(seconds, 2)) for name, seconds in summary.slowest],

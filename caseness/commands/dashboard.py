@@ -18,10 +18,9 @@ def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0
 
     What the server says goes to standard error; standard output is for answers.
     """
-    if settings.paths.current_release.exists():
-        faults = release_faults(settings)
-        if faults:
-            raise DamagedHomeError("; ".join(faults[:3]), remedy="publish the release anew with `caseness publish`")
+    faults = release_faults(settings)
+    if faults:
+        raise DamagedHomeError("; ".join(faults[:3]), remedy="publish the release anew with `caseness publish`")
     script = Path(str(files("dashboards"))) / "app.py"
     command = [
         sys.executable,

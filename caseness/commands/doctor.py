@@ -149,9 +149,9 @@ def _build(settings: Settings) -> list[Finding]:
 
 
 def _releases(settings: Settings) -> list[Finding]:
-    if not settings.paths.current_release.exists():
-        return [Finding("release", "note", "nothing is published", "run `caseness publish`")]
     faults = release_faults(settings)
+    if faults is None:
+        return [Finding("release", "note", "nothing is published", "run `caseness publish`")]
     if faults:
         return [Finding("release", "problem", fault, "publish it anew with `caseness publish`") for fault in faults]
     return [Finding("release", "good", "there is a published release; every release is as it was written")]

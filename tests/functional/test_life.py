@@ -15,6 +15,7 @@ from caseness import home as layout
 from caseness import journal
 from caseness.commands.backup import run_backup, run_restore
 from caseness.commands.build import run_build
+from caseness.commands.check import run_check
 from caseness.commands.forget import run_forget
 from caseness.commands.migrate import run_migrate
 from caseness.commands.sql import run_sql
@@ -498,3 +499,21 @@ def test_a_faulty_value_set_is_refused_whole(tmp_path: Path, content: str) -> No
     with pytest.raises(RefusedInputError, match="nothing was loaded"):
         run_load([tmp_path / "good.csv", tmp_path / "bad.csv"], settings=settings)
     assert run_list(settings=settings) == {"value_sets": []}
+
+
+# ---- statements that nothing orders
+
+
+def test_statements_that_differ_and_nothing_orders_are_found(tmp_path: Path) -> None:
+    settings = home_settings(tmp_path / "home")
+    for name, discharged in (("one", "2024-05-01"), ("two", "2024-06-01")):
+        delivery = write_delivery(tmp_path / name, [Course("1"), Course("2")])
+        rows = delivery_tables([Course("1"), Course("2")])["referrals"]
+        write_rows(delivery / "referrals.csv", [{**rows[0], "discharge_date": discharged}, rows[1]])
+    ingestion.ingest([tmp_path / "one", tmp_path / "two"], settings=settings)
+    run_build(settings=settings)
+    findings = {finding.rule_id: finding for finding in run_check(settings=settings).findings}
+    found = findings["referrals_ordered"]
+    assert (found.status, found.rows_checked, found.rows_failed) == ("failed", 2, 1)
+    # The other files are the same bytes twice: loaded once, so no key has several statements.
+    assert findings["contacts_ordered"].status == "not_applicable"
