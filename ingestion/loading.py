@@ -7,7 +7,6 @@ nowhere else. The parent makes the result visible (``landing.commit``) or throws
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.casting import cast, empty_problems
 from ingestion.contracts import contracts
 from ingestion.delivery import FILE_NAME, Delivery, read_delivery
+from ingestion.erasure import Forgotten, hanging_columns, owner_mark
 from ingestion.files import SourceFile
 from ingestion.identifier_gate import ColumnJudge
 from ingestion.problems import Problem, RefusedFile
@@ -59,6 +59,7 @@ class Prepared:
     entry: dict[str, Any] | None = None
     temporary: dict[str, str] = field(default_factory=dict)
     withdraws: list[str] = field(default_factory=list)
+    things_of_erased: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,22 @@ class _Found:
         stream = self.recognition.stream
         return max(contracts()[name].version for name in ([stream] if stream else contracts()))
 
+    def reading_id(self, sha256: str, key: Key) -> str:
+        """One reading of one file's bytes; two deliveries of them may say different things of their time."""
+        return self._id_of(sha256, key, "")
+
     def load_id(self, sha256: str, key: Key) -> str:
+        """One load: a reading, and what the delivery says of its time."""
+        delivery = self.delivery
+        stated = [str(value or "") for value in (delivery.stated_at, delivery.period_end, delivery.period_start)]
+        return self._id_of(sha256, key, f"|{'|'.join(stated)}" if any(stated) else "")
+
+    def _id_of(self, sha256: str, key: Key, statement: str) -> str:
         meaning = f"{self.source.name}.{self.contract_version}.{self.recognition.stream or 'all'}"
         meaning += f".{self.delivery.person or ''}"
         extra = [self.source.version, *(companion.sha256() for companion in self.recognition.companions)]
         extra += [f"key{key.version}"] if key.version > 1 else []
-        meaning += "".join(f".{part}" for part in extra if part)
+        meaning += "".join(f".{part}" for part in extra if part) + statement
         return landing.load_id_of(sha256, source=self.source_name, namespace=self.namespace, contract_version=meaning)
 
 
@@ -115,20 +126,35 @@ def prepare(
     load_id = found.load_id(sha256, key)
     report = FileReport(file.label, found.source_name, found.namespace, "loaded", load_id)
     prepared.report = report
-    known = landing.entry_of(settings, report.load_id)
-    stem, stated = report.load_id, stated_at(found.delivery)
-    if known is not None and known["load_status"] in ("loaded", "withdrawn"):
-        if known["load_status"] == "withdrawn" or not landing.is_stated_earlier(stated, known):
-            report.status = "already_loaded" if known["load_status"] == "loaded" else "withdrawn"
+    for load_id in (report.load_id, found.reading_id(sha256, key)):
+        known = landing.entry_of(settings, load_id)
+        status = _status_of_known(known, found, settings)
+        if status is not None:
+            report.status, report.load_id = status, load_id
             return prepared
-        stem += "-" + hashlib.sha256(str(stated).encode()).hexdigest()[:8]
-    _load(found, prepared, report, sha256, before, stem, key, settings=settings, progress=progress)
+    _load(found, prepared, report, sha256, before, key, settings=settings, progress=progress)
     return prepared
 
 
-def stated_at(delivery: Delivery) -> str | None:
-    """When the delivery says it was sent, as the manifest writes it."""
-    return delivery.stated_at.isoformat(timespec="seconds") if delivery.stated_at else None
+def _status_of_known(known: dict[str, Any] | None, found: _Found, settings: Settings) -> str | None:
+    """Why a file need not be read: what it holds is loaded under a statement as late, or it was withdrawn."""
+    if known is None:
+        return None
+    if known["load_status"] == "loaded" and landing.statement_of(known) >= landing.statement_of(
+        _statement(found.delivery)
+    ):
+        return "already_loaded"
+    is_withdrawn = known["load_status"] == "withdrawn" and landing.is_withdrawn(settings, known["source_file_sha256"])
+    return "withdrawn" if is_withdrawn else None
+
+
+def _statement(delivery: Delivery) -> dict[str, Any]:
+    stated = delivery.stated_at
+    return {
+        "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
+        "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
+        "delivered_at": stated.isoformat(timespec="seconds") if stated else None,
+    }
 
 
 def _recognise(file: SourceFile, delivery: Delivery, settings: Settings) -> _Found | None:
@@ -146,14 +172,13 @@ def _load(
     report: FileReport,
     sha256: str,
     before: tuple[int, int, int],
-    stem: str,
     key: Key,
     *,
     settings: Settings,
     progress: Callable[[int], None] | None,
 ) -> None:
     loading = _Loading(found, report, settings, Pseudonymiser(key, settings.project))
-    writer = landing.PartWriter(settings, source=found.source_name, stem=stem)
+    writer = landing.PartWriter(settings, source=found.source_name, load_id=report.load_id)
     parts: dict[str, dict[str, Any]] = {}
     try:
         for stream, frame in loading.run():
@@ -175,10 +200,11 @@ def _load(
     quarantine, temporary = landing.write_quarantine(settings, report.load_id, loading.quarantine_rows())
     if temporary:
         prepared.temporary[str(quarantine["name"])] = temporary
-    delivery = found.delivery
+    prepared.things_of_erased = sorted(loading.things_of_erased)
     prepared.entry = {
         "manifest_version": landing.MANIFEST_VERSION,
         "load_id": report.load_id,
+        "reading_id": found.reading_id(sha256, key),
         "load_status": report.status,
         "source_name": found.source_name,
         "namespace": found.namespace,
@@ -191,9 +217,7 @@ def _load(
         "key_version": key.version,
         "deidentification": settings.deidentification.value,
         **deidentification.manifest_facts(settings),
-        "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
-        "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
-        "delivered_at": stated_at(delivery),
+        **_statement(found.delivery),
         "loaded_at": dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         "rows_in": report.rows_in,
         "rows_admitted": report.rows_admitted,
@@ -218,6 +242,8 @@ class _Loading:
         self._outside: Counter[str] = Counter()
         self._positive_risk_seen = 0
         self._judge = ColumnJudge()
+        self._forgotten = Forgotten.read(settings)
+        self.things_of_erased: set[str] = set()
 
     def run(self) -> Iterator[tuple[str, pl.DataFrame]]:
         """Typed, admitted rows by stream."""
@@ -267,7 +293,8 @@ class _Loading:
         person = self._found.delivery.person
         if person is None:
             return None
-        return self._pseudonymiser.tokens([person], kind="person", namespace=self._found.namespace)[0]
+        token = self._pseudonymiser.tokens([person], kind="person", namespace=self._found.namespace)[0]
+        return owner_mark(token, self._forgotten)
 
     @property
     def _form(self) -> str:
@@ -325,6 +352,7 @@ class _Loading:
                 deidentification.contract_for(contract, self._settings),
                 admitted=text.filter(~pl.col(ROW_NUMBER).is_in(faulty.implode())) if len(faulty) else text,
             )
+            problems.append(self._erased(stream, done.frame))
             key_names = [column.name for column in contract.columns if column.is_required]
             keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
             problems.append(
@@ -355,6 +383,21 @@ class _Loading:
                     pl.lit(stated, dtype=pl.Datetime("us")).alias("delivered_at"),
                 ),
             )
+
+    def _erased(self, stream: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of people who were removed from the warehouse; what they say is theirs is noted, by token."""
+        forgotten = self._forgotten
+        numbers = forgotten.erased_rows(frame, ROW_NUMBER) if forgotten.people else pl.Series([], dtype=pl.Int64)
+        if len(numbers):
+            theirs = frame.filter(pl.col(ROW_NUMBER).is_in(numbers.implode()))
+            for name in hanging_columns() & set(frame.columns):
+                self.things_of_erased |= set(theirs.get_column(name).drop_nulls().unique().to_list())
+        return pl.DataFrame({ROW_NUMBER: numbers.cast(pl.Int64)}).with_columns(
+            pl.lit("person_code").alias("column_name"),
+            pl.lit("erased_person").alias("rule"),
+            pl.lit(stream).alias("stream"),
+            pl.lit(True).alias("is_row_quarantined"),
+        )
 
 
 def refuse_whole(file: FileReport, *, rows: int) -> None:

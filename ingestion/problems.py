@@ -31,6 +31,7 @@ REMEDIES = {
     "year": "write a year with four digits",
     "oldest_age": "nothing to do: a birth year that gives an age over 89 is not kept under safe_harbor",
     "shift_without_person": "state the person: while dates are shifted, a record of nobody cannot stand beside others",
+    "erased_person": "nothing to do: the person was removed from this warehouse and stays out",
     "link_to_itself": "a link joins two different codes",
 }
 
