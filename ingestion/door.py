@@ -19,6 +19,7 @@ from ingestion.loading import Overrides, refuse_whole
 from ingestion.problems import Problem
 from ingestion.pseudonyms import Pseudonymiser, create_key, read_key
 from ingestion.reports import FileReport, IngestReport
+from ingestion.sources import sources
 from ingestion.sources.fhir.reader import plain_id
 from ingestion.workers import WorkerLostError, Workers
 
@@ -54,6 +55,7 @@ def ingest(
         source=check_name(source, "source"),
         time_zone=time_zone,
     )
+    sources(settings.paths.sources)  # a home's own mapping that is wrong says so before any file is read
     report = IngestReport()
     with journal.exclusive(settings.paths.lock, purpose="ingest"):
         manifest = Manifest.opened(settings)

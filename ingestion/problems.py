@@ -26,6 +26,8 @@ REMEDIES = {
     "answer_kind_unstated": "state scored_value or answer_position: the instrument has reversed items",
     "code_form": "state the code's system and write the code in its form, check digit and dot included",
     "code_not_in_value_set": "load the value set it belongs to; codes of this system are admitted as members only",
+    "value_missing": "send the value; a question without its answer is not a zero",
+    "error_cell": "put a value in the cell; it holds a spreadsheet error or a duration",
     "link_to_itself": "a link joins two different codes",
 }
 
