@@ -10,12 +10,11 @@ from typing import Any
 import orjson
 import polars as pl
 
-from caseness.settings import IdentifierPolicy
-from ingestion import identifier_gate, reading
+from ingestion import reading
 from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.files import SourceFile
-from ingestion.problems import RefusedFile
 from ingestion.reading import ROW_NUMBER, CsvForm
+from ingestion.sources.columns import known_columns
 from ingestion.sources.mapping_language import (
     Condition,
     Expression,
@@ -100,39 +99,17 @@ def _frames(
 
 
 def _checked(frame: pl.DataFrame, kind: FileMap, batch: Batch, context: ReadContext) -> pl.DataFrame:
-    """The columns that are read. One that the mapping does not know refuses the file, or is counted and left."""
-    given = [name for name in frame.columns if name != ROW_NUMBER]
-    wanted = kind.columns_read(given)
-    if given and not wanted & set(given):
-        raise RefusedFile(
-            "header",
-            "no column of the mapping is there; the header line may be missing, or the delimiter another",
-            remedy="check form and delimiter in source.yml against the file",
-        )
-    for name in given:
-        if name in wanted or kind.is_never_read(name):
-            continue
-        values = frame.get_column(name)
-        described = identifier_gate.describe(name, values).replace("contract", "mapping")
-        batch.identifier_fields[f"{name!r} {described}"] += values.len() - values.null_count()
-        if context.identifiers is IdentifierPolicy.REFUSE:
-            raise RefusedFile(
-                "unknown_column",
-                f"column {name!r} {described}",
-                remedy="list it under never_read in source.yml, or set identifiers = 'drop' so that it is never read",
-                column=name,
-            )
-    lacking = sorted(wanted - set(given))
-    needed = [name for name in lacking if name not in kind.optional]
-    if needed and kind.form != "ndjson":
-        raise RefusedFile(
-            "missing_column",
-            f"column {needed[0]!r} is in the mapping and not in the file",
-            remedy="send the column, or list it under optional in source.yml",
-            column=needed[0],
-        )
-    absent = [pl.lit(None, dtype=pl.String).alias(name) for name in lacking]
-    return frame.select(*(name for name in given if name in wanted), *absent, ROW_NUMBER)
+    """The columns that are read; a batch of NDJSON may lack any of them."""
+    wanted = kind.columns_read([name for name in frame.columns if name != ROW_NUMBER])
+    return known_columns(
+        frame,
+        wanted,
+        is_never_read=kind.is_never_read,
+        optional=wanted if kind.form == "ndjson" else kind.optional,
+        known_by="source.yml",
+        batch=batch,
+        context=context,
+    )
 
 
 def _land(frame: pl.DataFrame, kind: FileMap, mapping: Mapping, batch: Batch) -> None:
