@@ -10,7 +10,7 @@ import codecs
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -62,6 +62,7 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
+Model = TypeVar("Model", bound=BaseModel)
 Text = Annotated[str, BeforeValidator(_plain)]
 Constant = Annotated[str, BeforeValidator(_constant)]
 Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
@@ -70,18 +71,20 @@ Codes = Annotated[dict[str, Text | None], BeforeValidator(_plain_keys)]
 Columns = Annotated[list[Text], BeforeValidator(_one_or_many)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a ``source.yml``: unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=False)
 
 
-class CodeList(_Part):
+class CodeList(Part):
     """Codes that several columns share, with where they come from."""
 
     source: str
     codes: Codes
 
 
-class Condition(_Part):
+class Condition(Part):
     """A test of one column: ``present``, ``equals``, ``in`` or ``not_in``."""
 
     column: Text
@@ -99,7 +102,7 @@ class Condition(_Part):
         return self
 
 
-class Expression(_Part):
+class Expression(Part):
     """How one column of a stream is made."""
 
     from_: Columns | None = Field(default=None, alias="from")
@@ -155,7 +158,7 @@ class Expression(_Part):
         return self
 
 
-class Unpivot(_Part):
+class Unpivot(Part):
     """Many columns of a row as one row each; ``name`` and ``value`` are how expressions call the two new columns."""
 
     columns: Codes | None = None
@@ -188,7 +191,7 @@ class Unpivot(_Part):
         return {name: match.group(1) for name, match in found.items() if match}
 
 
-class Output(_Part):
+class Output(Part):
     """One stream made from a file: which rows, and how each column is made."""
 
     stream: str
@@ -250,7 +253,7 @@ def _check_kind(column: Column, expression: Expression) -> None:
         raise ValueError(f"{column.name} is a {column.kind}; `multiply:` and `round:` go with numbers")
 
 
-class FileMap(_Part):
+class FileMap(Part):
     """One kind of file: how it is recognised and written, and the streams it holds."""
 
     pattern: Pattern
@@ -300,7 +303,7 @@ class FileMap(_Part):
         return self.never_read_matching is not None and self.never_read_matching.search(column) is not None
 
 
-class Mapping(_Part):
+class Mapping(Part):
     """A whole ``source.yml`` of files that need no reader."""
 
     source: str
@@ -323,8 +326,13 @@ class Mapping(_Part):
 
 def parse_mapping(spec: dict[str, Any]) -> Mapping:
     """The mapping a ``source.yml`` holds. Raises ``UsageError`` that names each wrong key and what to write."""
+    return checked(Mapping, spec)
+
+
+def checked(model: type[Model], spec: dict[str, Any]) -> Model:
+    """``spec`` as what a reader expects. Raises ``UsageError`` as above."""
     try:
-        return Mapping.model_validate(spec)
+        return model.model_validate(spec)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         lines = [f"{_place(fault['loc'])}: {_words(fault)}" for fault in faults[:_MOST_MESSAGES]]
