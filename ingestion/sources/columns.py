@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 import polars as pl
 
@@ -11,6 +11,15 @@ from ingestion import identifier_gate
 from ingestion.batches import Batch, ReadContext
 from ingestion.problems import RefusedFile
 from ingestion.reading import ROW_NUMBER
+
+_LANDED_ROWS_AT_ONCE = 200_000
+
+
+def in_slices(frame: pl.DataFrame, fan_out: int) -> Iterator[pl.DataFrame]:
+    """A frame in slices small enough that ``fan_out`` landed rows of each of its rows fit into memory."""
+    if frame.is_empty():
+        yield frame
+    yield from frame.iter_slices(max(1, _LANDED_ROWS_AT_ONCE // max(1, fan_out)))
 
 
 def known_columns(

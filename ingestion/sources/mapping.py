@@ -14,7 +14,7 @@ from ingestion import reading
 from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.files import SourceFile
 from ingestion.reading import ROW_NUMBER, CsvForm
-from ingestion.sources.columns import known_columns
+from ingestion.sources.columns import in_slices, known_columns
 from ingestion.sources.mapping_language import (
     Condition,
     Expression,
@@ -53,7 +53,8 @@ def recognises(file: SourceFile, context: ReadContext) -> Recognition | None:
             if not set(kind.header_has) <= set(header):
                 continue
         streams = {output.stream for output in kind.streams}
-        return Recognition(kind.form, streams.pop() if len(streams) == 1 else None, {"file": number})
+        stream = streams.pop() if len(streams) == 1 else None
+        return Recognition(kind.form, stream, {"file": number}, trailer_lines=int(kind.trailer is not None))
     return None
 
 
@@ -63,7 +64,7 @@ def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> It
     kind = mapping.files[recognition.detail["file"]]
     trailer = Trailer(kind.trailer) if kind.trailer is not None else None
     rows = 0
-    for frame, faults in _frames(file, kind, context, trailer):
+    for frame, faults in _slices(_frames(file, kind, context, trailer), kind):
         batch = Batch(records=len(frame) + len({number for number, _, rule in faults if rule == "invalid_record"}))
         rows += batch.records
         frame = _checked(frame, kind, batch, context)
@@ -73,6 +74,23 @@ def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> It
         yield batch
     if trailer is not None:
         trailer.check(rows)
+
+
+def _slices(
+    frames: Iterator[tuple[pl.DataFrame, list[Fault]]], kind: FileMap
+) -> Iterator[tuple[pl.DataFrame, list[Fault]]]:
+    for frame, faults in frames:
+        given = frame.columns
+        fan_out = sum(len(output.unpivot.names(given)) if output.unpivot else 1 for output in kind.streams)
+        for number, part in enumerate(in_slices(frame, fan_out)):
+            if len(part) == len(frame):
+                yield part, faults
+                continue
+            here = set(part.get_column(ROW_NUMBER))
+            yield (
+                part,
+                [fault for fault in faults if fault[0] in here or (number == 0 and fault[2] == "invalid_record")],
+            )
 
 
 def _csv_form(kind: FileMap) -> CsvForm:

@@ -87,6 +87,7 @@ def test_totals_items_and_what_has_no_value(tmp_path: Path) -> None:
         "9,1,23,2024-01-03,,4,,0,0,7",
         "10,1,21,2024-01-03,,70,,0,9529,7",
         "11,1,23,2024-01-03,,,,99,0,7",
+        "12,1,11,2024-01-03,,,,16,0,7",
     ]
     found = cdm(tmp_path, "OBSERVATION", _OBSERVATION, *rows)
     assert found.of("questionnaire_totals", "instrument_code", "total_value", "answered_at") == [
@@ -109,6 +110,7 @@ def test_totals_items_and_what_has_no_value(tmp_path: Path) -> None:
         (6, "value_as_number", "value_missing"),
         (10, "unit_concept_id", "not_contracted"),
         (11, "value_as_concept_id", "unknown_code"),
+        (12, "value_as_number", "value_missing"),
     ]
 
 

@@ -15,7 +15,7 @@ from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.files import SourceFile, open_bytes
 from ingestion.problems import RefusedFile
 from ingestion.reading import BLOCK_BYTES, ROW_NUMBER, CsvForm
-from ingestion.sources.columns import known_columns
+from ingestion.sources.columns import in_slices, known_columns
 from screening.definitions import definitions
 
 _NO_CONCEPT = "0"
@@ -58,10 +58,11 @@ def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> It
     else:
         concepts, other = _concepts(beside, context) if beside else _concept_frame([]), None
     for frame in reading.read_csv(file, limit_bytes=context.limit_bytes, form=CsvForm(delimiter)):
-        batch = Batch(records=len(frame))
-        rows = _Rows(_columns(frame, table, batch, context), batch, concepts, context.spec, other)
-        _HANDLERS[table](rows)
-        yield batch
+        for part in in_slices(frame, 1):
+            batch = Batch(records=len(part))
+            rows = _Rows(_columns(part, table, batch, context), batch, concepts, context.spec, other)
+            _HANDLERS[table](rows)
+            yield batch
 
 
 def _delimiter(file: SourceFile, context: ReadContext) -> str:

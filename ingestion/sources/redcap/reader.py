@@ -20,7 +20,7 @@ from ingestion.contracts import contracts
 from ingestion.files import SourceFile
 from ingestion.problems import RefusedFile
 from ingestion.reading import ROW_NUMBER, CsvForm
-from ingestion.sources.columns import known_columns
+from ingestion.sources.columns import in_slices, known_columns
 from ingestion.sources.mapping_language import Part, Pattern, Text, checked
 from screening.definitions import definitions
 
@@ -130,10 +130,12 @@ def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> It
             remedy="send the export with the dictionary that was current when it was made",
         )
     project = _project(recognition.companions[0], spec, context)
+    fan_out = sum(len(form.items) + 1 for form in project.forms)
     for frame in reading.read_csv(file, limit_bytes=context.limit_bytes, form=_DICTIONARY_FORM):
-        batch = Batch(records=len(frame))
-        _land(_columns(frame, project, batch, context), project, spec, batch)
-        yield batch
+        for part in in_slices(frame, fan_out):
+            batch = Batch(records=len(part))
+            _land(_columns(part, project, batch, context), project, spec, batch)
+            yield batch
 
 
 def _project(file: SourceFile, spec: RedcapSpec, context: ReadContext) -> _Project:
