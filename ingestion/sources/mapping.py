@@ -24,7 +24,6 @@ from ingestion.sources.mapping_language import (
     has_time,
     parse_mapping,
 )
-from ingestion.spreadsheets import read_xlsx
 from ingestion.trailers import Trailer
 
 Fault = tuple[int, str, str]
@@ -109,6 +108,8 @@ def _frames(
         for frame in reading.read_parquet(file, limit_bytes=limit, known=known):
             yield frame, []
     elif kind.form == "xlsx":
+        from ingestion.spreadsheets import read_xlsx  # openpyxl is slow to load, and few files need it
+
         for frame, errors in read_xlsx(file, sheet=kind.sheet, limit_bytes=limit, known=known):
             yield frame, [(number, column, "error_cell") for number, column in errors]
     else:

@@ -552,3 +552,74 @@ def test_every_row_is_admitted_or_quarantined(tmp_path: Path, rows: list[list[st
     faulty = {number for number, _, _ in found.quarantined}
     assert landed | faulty == set(range(1, len(rows) + 1))
     assert len(landed) == found.report.rows_admitted
+
+
+# --- samples of others ----------------------------------------------------------------------------------------------
+
+
+def test_nhanes_by_a_mapping_alone(shared_data: Path, tmp_path: Path) -> None:
+    refused, unknown = ["7", "7.0"], ["9", "9.0"]
+    stream = {
+        "stream": "questionnaire_answers",
+        "unpivot": {"pattern": r"DPQ0([1-9])0", "name": "item", "value": "answer"},
+        "columns": {
+            "response_code": {"from": ["cycle", "SEQN"], "join": "|"},
+            "person_code": "SEQN",
+            "instrument_code": {"value": "PHQ-9"},
+            "item_number": "item",
+            "answer_state": {"from": "answer", "states": {"refused": refused, "missing": unknown}},
+            "answer_value": {"from": "answer", "missing": [*refused, *unknown], "drop_zero_decimals": True},
+            "answer_value_kind": {"value": "scored_value"},
+            "answered_at": {"value": "2016-01-01T12:00:00Z"},
+            "response_status": {"value": "completed"},
+        },
+    }
+    rest = "^(DPQ100|RI[A-Z0-9]+|IND[A-Z0-9]+|WT[A-Z0-9]+|SDMV[A-Z]+)$"
+    spec = spec_of(stream, pattern=r"nhanes.*\.csv\.gz$", never_read_matching=rest)
+    path = shared_data / "nhanes_phq9" / "nhanes_dpq_2007_2013_2015.csv.gz"
+    found = read_file(path, home_with(tmp_path, spec))
+    raw = pl.read_csv(path).select(f"DPQ0{number}0" for number in range(1, 10)).unpivot()["value"]
+    assert found.refused is None and found.quarantined == []
+    assert found.report is not None and found.report.rows_admitted == 17_654
+    states = Counter(state for (state,) in found.of("questionnaire_answers", "answer_state"))
+    assert states == {
+        "answered": int((raw <= 3).sum()),
+        "refused": int((raw == 7).sum()),
+        "missing": int((raw == 9).sum() + raw.null_count()),
+    }
+
+
+_SESSIONS = ["s0", *(f"s{number}" for number in range(1, 13)), "fu1", "fu2"]
+
+
+def test_names_without_a_system_are_listed_one_by_one(shared_data: Path, tmp_path: Path) -> None:
+    """The same 43 people with tidy and with untidy column names; BDI waits for a definition, so nothing is admitted."""
+    seen = []
+    for name in ("sgdata.csv", "sgdata_bad.csv"):
+        path = shared_data / "trials" / "suddengains" / name
+        header = path.read_text(encoding="utf-8").splitlines()[0].split(",")
+        totals = {
+            "stream": "questionnaire_totals",
+            "unpivot": {"columns": dict(zip(header[1:16], _SESSIONS, strict=True)), "name": "session", "value": "bdi"},
+            "when": [{"column": "bdi", "present": True}],
+            "columns": {
+                "response_code": {"from": ["id", "session"], "join": "|"},
+                "person_code": {"from": "id", "drop_zero_decimals": True},
+                "instrument_code": {"value": "BDI"},
+                "total_value": "bdi",
+                "answered_at": {"value": "2000-01-01T12:00:00Z"},
+                "response_status": {"value": "completed"},
+            },
+        }
+        spec = spec_of(totals, pattern=rf"^{name}$", never_read=header[16:])
+        found = read_file(path, home_with(tmp_path, spec))
+        assert found.report is not None
+        assert (found.report.rows_in, found.report.rows_admitted) == (43, 0)
+        seen.append(Counter(found.quarantined))
+    assert seen[0] == seen[1]
+    assert {rule for _, _, rule in seen[0]} == {"unknown_code"}
+    assert sum(seen[0].values()) == sum(
+        value != ""
+        for line in (shared_data / "trials" / "suddengains" / "sgdata.csv").read_text(encoding="utf-8").splitlines()[1:]
+        for value in line.split(",")[1:16]
+    )
