@@ -25,6 +25,7 @@ class Recognition:
     stream: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     companions: tuple[SourceFile, ...] = ()  # files beside it that its meaning depends on, such as a vocabulary
+    trailer_lines: int = 0  # lines at its end that are no rows
 
 
 @dataclass(frozen=True)

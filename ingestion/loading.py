@@ -283,7 +283,8 @@ class _Loading:
 
     def refuse(self) -> None:
         """Turn the counts into those of a refused file: every row of it is quarantined."""
-        refuse_whole(self._file, rows=reading.count_rows(self._found.file, self._form, limit_bytes=self._limit))
+        lines = reading.count_rows(self._found.file, self._form, limit_bytes=self._limit)
+        refuse_whole(self._file, rows=lines - self._found.recognition.trailer_lines)
         self._file.positive_risk_items_held_back = self._positive_risk_seen
         self._faults = []
 

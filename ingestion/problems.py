@@ -32,6 +32,8 @@ REMEDIES = {
     "oldest_age": "nothing to do: a birth year that gives an age over 89 is not kept under safe_harbor",
     "shift_without_person": "state the person: while dates are shifted, a record of nobody cannot stand beside others",
     "erased_person": "nothing to do: the person was removed from this warehouse and stays out",
+    "value_missing": "send the value; a question without its answer is not a zero",
+    "error_cell": "put a value in the cell; it holds a spreadsheet error or a duration",
     "link_to_itself": "a link joins two different codes",
 }
 
