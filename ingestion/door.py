@@ -19,7 +19,7 @@ from ingestion.loading import Overrides, refuse_whole
 from ingestion.problems import Problem
 from ingestion.pseudonyms import Pseudonymiser, create_key, read_key
 from ingestion.reports import FileReport, IngestReport
-from ingestion.sources.fhir.reader import plain_id
+from ingestion.sources.fhir.elements import plain_id
 from ingestion.workers import WorkerLostError, Workers
 
 Progress = Callable[[str], None]

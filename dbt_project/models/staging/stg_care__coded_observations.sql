@@ -15,6 +15,7 @@ final as (
         value_code,
         is_value_true,
         value_number,
+        value_absent_reason,
         effective_at,
         effective_local_date,
         effective_end_at,
