@@ -19,6 +19,7 @@ final as (
         effective_at,
         effective_local_date,
         effective_end_at,
+        effective_end_local_date,
         issued_at,
         issued_local_date,
         not_done_reason_code_system,

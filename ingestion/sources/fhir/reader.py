@@ -73,7 +73,7 @@ def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> It
         whole = list(_bundle_entries(file, limit_bytes=context.limit_bytes))
         around = _surroundings(whole)
         entries = iter(whole)
-    reading = Reading(around, time_zone, measured)
+    reading = Reading(around, time_zone, measured, context.delivery.person)
     handlers = _handlers()
     for entry in entries:
         reading.batch.records += 1

@@ -35,7 +35,7 @@ def patient(resource: Resource, reading: Reading) -> None:
     reading.add(
         "people",
         {
-            "person_code": reading.own_id,
+            "person_code": reading.person or reading.own_id,
             "birth_date": text(resource.get("birthDate")),
             "sex": text(resource.get("gender")),
             "ethnicity_code": _ethnicity(resource),

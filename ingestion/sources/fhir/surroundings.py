@@ -49,6 +49,7 @@ class Reading:
     around: Surroundings
     time_zone: str | None
     measured: frozenset[tuple[str, str]]  # codes that a measure may ask of an observation
+    person: str | None = None  # whose the whole delivery is, where it says so
     batch: Batch = field(default_factory=Batch)
     number: int = 0
     own_id: str | None = None
@@ -76,7 +77,12 @@ class Reading:
         return self.around.aliases.get(reference) or plain_id(reference)
 
     def owner(self, resource: Resource, name: str) -> str | None:
-        """The person a record is about. A search in place of an id cannot be followed and holds the record back."""
+        """The person a record is about: whom the delivery states, else whom the record names.
+
+        A search in place of an id cannot be followed and holds the record back.
+        """
+        if self.person is not None:
+            return self.person
         reference = reference_of(resource.get(name))
         if reference is not None and "?" in reference:
             self.fault(name, "reference_unresolved")
