@@ -195,11 +195,33 @@ def _create_touched(
         for column in ("person_token", "linked_person_token"):
             if column in columns:
                 selects.append(f"select {column} from read_parquet([{read}])")
+    selects += _owners_of_deleted(connection, parts, known)
     union = " union all ".join(selects)
     connection.execute(
         "create or replace table raw.touched_people as "
         f"select distinct person_token from ({union}) as people where person_token is not null"
     )
+
+
+def _owners_of_deleted(
+    connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], known: set[str]
+) -> list[str]:
+    """A deletion names a record and no person: whoever stated the record is touched by it."""
+
+    def read(files: Sequence[Path]) -> str:
+        return f"read_parquet([{', '.join(warehouse.quote_literal(str(part)) for part in files)}])"
+
+    fresh = [part for part in parts.get("record_deletions", []) if part.stem not in known]
+    if not fresh:
+        return []
+    kinds = connection.execute(f"select distinct record_kind from {read(fresh)}").fetchall()
+    return [
+        f"select person_token from {read(parts[stream])} where {kind}_id in "
+        f"(select record_id from {read(fresh)} where record_kind = '{kind}')"
+        for stream, columns in ingestion.raw_streams().items()
+        for (kind,) in sorted(kinds)
+        if parts.get(stream) and "person_token" in columns and f"{kind}_id" in columns
+    ]
 
 
 def _newest_day(connection: duckdb.DuckDBPyConnection, loads: Sequence[dict[str, Any]]) -> dt.date:
