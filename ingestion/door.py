@@ -23,7 +23,7 @@ from ingestion.problems import Problem
 from ingestion.pseudonyms import Pseudonymiser, read_key
 from ingestion.reports import FileReport, IngestReport
 from ingestion.sources import sources
-from ingestion.sources.fhir.reader import plain_id
+from ingestion.sources.fhir.elements import plain_id
 from ingestion.workers import WorkerLostError, Workers
 
 Progress = Callable[[str], None]
