@@ -172,6 +172,10 @@ class Manifest:
         for entry in entries:
             if entry["load_status"] == "loaded" and entry["source_file_sha256"] in manifest._withdrawn:
                 manifest.retire(entry["load_id"], "withdrawn")
+        for entry in manifest.entries():
+            for older in entry.get("supersedes", ()) if entry["load_status"] == "loaded" else ():
+                if manifest.status_of(older) == "loaded":
+                    manifest.retire(older, "superseded")
         return manifest
 
     def of_file(self, sha256: str) -> list[dict[str, Any]]:
@@ -206,6 +210,8 @@ class Manifest:
                 entry = {**entry, "load_status": "withdrawn", "parts": {}}
             elif any(_says_more(other, entry) for other in rivals):
                 entry = {**entry, "load_status": "superseded", "parts": {}, "quarantine": None}
+            elif rivals:
+                entry = {**entry, "supersedes": [older["load_id"] for older in rivals]}
         for name, held in sorted(temporary.items()):
             is_quarantine = entry["quarantine"] is not None and name == entry["quarantine"]["name"]
             if not is_quarantine and name not in entry["parts"]:

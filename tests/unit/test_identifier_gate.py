@@ -372,6 +372,10 @@ def _diagnoses(codes: list[str], *, system: str = "icd_10") -> pl.DataFrame:
     )
 
 
+def _services(codes: list[str]) -> pl.DataFrame:
+    return pl.DataFrame({"person_code": [f"P{n}" for n in range(len(codes))], "service_code": codes})
+
+
 def _upper(kind: str, count: int = 60) -> list[str]:
     """Identifiers as the pattern of a code column admits them: capitals, digits and points."""
     return ["".join(c for c in text.upper() if c.isalnum() or c == ".") for text in of_kind(kind, count)]
@@ -395,23 +399,24 @@ def _upper(kind: str, count: int = 60) -> list[str]:
     ],
 )
 def test_identifiers_that_fit_a_code_pattern_are_found(kind: str) -> None:
-    found = _judge("diagnoses", [_diagnoses(_upper(kind, 100))])
-    assert [column for column, _ in found] == ["code"]
+    found = _judge("referrals", [_services(_upper(kind, 100))])
+    assert [column for column, _ in found] == ["service_code"]
 
 
 def test_one_identifier_among_codes_is_found_where_its_form_tells() -> None:
-    codes = ["F32.1", "F41.1", "F33", "F40.00"] * 250
-    for kind in ("uk_postcode", "nino", "surname", "plate", "mrn"):
-        assert _judge("diagnoses", [_diagnoses([*codes, _upper(kind, 1)[0]])]) != [], kind
-    assert _judge("diagnoses", [_diagnoses(codes)]) == []
+    codes = ["service_01", "service_02", "clinic_3", "team_104"] * 250
+    for kind in ("uk_postcode", "nino"):
+        assert _judge("referrals", [_services([*codes, _upper(kind, 1)[0]])]) != [], kind
+    assert _judge("referrals", [_services(codes)]) == []
 
 
 def test_a_code_that_hardly_repeats_is_refused_from_twenty_values_on() -> None:
-    codes = [f"F{n:02d}.{n % 7}" for n in range(100)]
-    assert _judge("diagnoses", [_diagnoses(codes[:19])]) == []
-    assert _judge("diagnoses", [_diagnoses(codes[:30])]) == [("code", "unique_code")]
-    assert _judge("diagnoses", [_diagnoses(codes[:94] + codes[:6])]) == []  # 94 of 100 differ
-    assert _judge("diagnoses", [_diagnoses(codes[:97] + codes[:3])]) == [("code", "unique_code")]  # 97 of 100
+    codes = [f"service_{n:02d}" for n in range(100)]
+    told = [("service_code", "unique_code")]
+    assert _judge("referrals", [_services(codes[:19])]) == []
+    assert _judge("referrals", [_services(codes[:30])]) == told
+    assert _judge("referrals", [_services(codes[:94] + codes[:6])]) == []  # 94 of 100 differ
+    assert _judge("referrals", [_services(codes[:97] + codes[:3])]) == told  # 97 of 100
 
 
 def test_clean_code_columns_are_not_refused() -> None:
@@ -467,8 +472,8 @@ def test_a_clinical_code_column_is_judged_as_one() -> None:
         replace(column, kind="clinical_code") if column.name == "problem_code" else column
         for column in contract.columns
     )
-    rows = pl.DataFrame({"person_code": ["P1"] * 40, "problem_code": _upper("surname", 40)})
-    assert _judge("referrals", [rows], replace(contract, columns=columns)) == [("problem_code", "names")]
+    rows = pl.DataFrame({"person_code": ["P1"] * 40, "problem_code": of_kind("nhs_number", 40)})
+    assert _judge("referrals", [rows], replace(contract, columns=columns)) == [("problem_code", "record_number")]
 
 
 def test_memory_of_the_judge_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
