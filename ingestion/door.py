@@ -18,6 +18,7 @@ from ingestion.landing import Manifest
 from ingestion.loading import Overrides, refuse_whole
 from ingestion.problems import Problem
 from ingestion.pseudonyms import Pseudonymiser, create_key, read_key
+from ingestion.refusals import leave_trace, write_receipt
 from ingestion.reports import FileReport, IngestReport
 from ingestion.sources.fhir.reader import plain_id
 from ingestion.workers import WorkerLostError, Workers
@@ -57,11 +58,17 @@ def ingest(
     report = IngestReport()
     with journal.exclusive(settings.paths.lock, purpose="ingest"):
         manifest = Manifest.opened(settings)
+        known = {entry["load_id"] for entry in manifest.entries()}
         create_key(settings)
         given = _files(paths)
         say = progress or (lambda message: None)
         with Workers(settings, files=len(given)) as workers:
             opened = list(_archives_opened(given, workers, report, overrides))
+            for file in given:
+                if is_archive(file) and (
+                    refused := next((one for one in report.files if one.file == file.label), None)
+                ):
+                    leave_trace(file, refused, manifest, settings)
             answers = workers.answers(
                 opened,
                 do="load",
@@ -71,6 +78,7 @@ def ingest(
             for done, (file, answer) in enumerate(answers, start=1):
                 _finish(file, answer, report, manifest, settings, overrides)
                 say(f"{done} of {len(opened)} files: {file.label}")
+        write_receipt(report, settings, known=known)
     return report.in_name_order()
 
 
@@ -117,6 +125,7 @@ def _finish(
         refuse_whole(refused, rows=reading.count_rows(file, form, limit_bytes=limit))
         report.problems.append(_problem(file, answer))
         report.files.append(refused)
+        leave_trace(file, refused, manifest, settings)
         if isinstance(answer, WorkerLostError):
             landing.remove_temporary(settings, answer.process_id)
         return
@@ -132,6 +141,11 @@ def _finish(
     report.files.append(found)
     entry = prepared["entry"]
     if entry is None:
+        if found.status == "refused":
+            leave_trace(file, found, manifest, settings)
+        return
+    if manifest.status_of(found.load_id) == found.status == "refused":  # its trace is there already
+        landing.discard(prepared["temporary"])
         return
     if manifest.status_of(found.load_id) == "loaded":  # the same bytes twice in one delivery, read side by side
         landing.discard(prepared["temporary"])

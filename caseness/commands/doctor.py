@@ -13,6 +13,7 @@ from typing import Any
 import ingestion
 from caseness import journal
 from caseness.commands.build import read_build_state
+from caseness.commands.initialise import is_home
 from caseness.errors import CasenessError
 from caseness.settings import Deidentification, Settings
 
@@ -88,15 +89,20 @@ def _versions() -> list[Finding]:
 
 
 def _home(settings: Settings) -> list[Finding]:
-    if not settings.home.exists():
+    if not is_home(settings):
         return [Finding("home", "note", "there is no home yet", "run `caseness init`")]
     found = [Finding("home", "good", "the home exists")]
+    if settings.home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found = [Finding("home", "note", "others on this machine can look into the home", "chmod 700 the home folder")]
     try:
         receipts = sum(1 for _ in journal.read(settings.paths.journal))
         ingestion.reconcile(settings)
         found.append(Finding("journal", "good", f"{receipts} receipts, unbroken; manifest and parts agree with them"))
     except CasenessError as error:
         found.append(Finding("journal", "problem", error.message, error.remedy))
+        return found
+    if refused := ingestion.refusal_words(settings):
+        found.append(Finding("deliveries", "note", refused, ingestion.REFUSAL_REMEDY))
     return found
 
 

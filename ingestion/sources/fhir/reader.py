@@ -265,7 +265,7 @@ def _response_base(resource: Resource, answered_at: Any, kind: str) -> Row:
         "person_code": _reference(resource, "subject"),
         "contact_code": _reference(resource, "encounter"),
         "answered_at": _text(answered_at),
-        "response_status": source()["statuses"][kind].get(status) if isinstance(status, str) else None,
+        "response_status": source()["statuses"][kind].get(status, status) if isinstance(status, str) else None,
         "recorded_at": _text(resource.get("issued")) if kind == "Observation" else None,
     }
 
