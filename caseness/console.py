@@ -93,7 +93,7 @@ def simple_table(title: str, columns: list[str], rows: list[list[str]]) -> Table
     table = Table(title=title, title_justify="left", show_edge=False)
     for position, name in enumerate(columns):
         is_number = bool(rows) and all(row[position].replace(",", "").replace(".", "").isdigit() for row in rows)
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

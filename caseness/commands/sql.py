@@ -30,11 +30,14 @@ class Answer:
     columns: list[str]
     rows: list[dict[str, Any]]
     is_cut: bool = False
+    is_list_of_tables: bool = False
 
     def text(self, width: int) -> str | Table:
         """A table where it fits the screen, else one block a row: no column is ever left out."""
         if not self.rows:
             return "no rows"
+        if self.is_list_of_tables:
+            return "\n".join(f"{row['schema']}.{row['table']}: {row['columns']}" for row in self.rows)
         cells = [["" if value is None else str(value) for value in row.values()] for row in self.rows]
         return (
             simple_table("", self.columns, cells) if fits(self.columns, cells, width) else records(self.columns, cells)
@@ -74,7 +77,7 @@ def run_tables(*, settings: Settings) -> Answer:
             [list(_SCHEMAS), list(_SCHEMAS)],
         ).fetchall()
     names = ["schema", "table", "columns"]
-    return Answer(names, [dict(zip(names, row, strict=True)) for row in found])
+    return Answer(names, [dict(zip(names, row, strict=True)) for row in found], is_list_of_tables=True)
 
 
 def _remedy(error: duckdb.Error, connection: duckdb.DuckDBPyConnection) -> str:
@@ -85,8 +88,10 @@ def _remedy(error: duckdb.Error, connection: duckdb.DuckDBPyConnection) -> str:
             "select table_schema || '.' || table_name, table_name from information_schema.tables"
         ).fetchall()
         wanted = missing.group(1).lower()
-        near = [full for full, name in rows if name in difflib.get_close_matches(wanted, [name for _, name in rows], 5)]
-        return (f"did you mean {', '.join(near[:5])}? " if near else "") + _LIST_TABLES
+        names = difflib.get_close_matches(wanted.rpartition(".")[2], sorted({name for _, name in rows}), 3)
+        near = [full for full, name in rows if name in names][:5]
+        marts = ", ".join(sorted(name for full, name in rows if full == f"{_SCHEMAS[0]}.{name}"))
+        return (f"did you mean {' or '.join(near)}? " if near else "") + f"marts holds {marts}; {_LIST_TABLES}"
     if candidates := re.search(r"Candidate bindings: (.+)", text):
         return f"did you mean {candidates.group(1)}? {_LIST_TABLES}"
     return f"{_LIST_TABLES}; docs/data_dictionary.md says what they hold"

@@ -1,4 +1,4 @@
-"""What a sender is told of bad input: rule, column, rows, consequence and remedy; who is who; what was refused before."""
+"""What a sender is told of bad input: rule, column, rows, consequence, remedy; who is who; what was refused before."""
 
 from __future__ import annotations
 
