@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import signal
 import time
@@ -138,13 +139,17 @@ def time_limit(seconds: int, step: str) -> Iterator[None]:
 
 
 def log(settings: Settings, command: str, **facts: Any) -> None:
-    """One JSON line: what ran, how long, how it ended. Never a value, a file name or a statement."""
+    """One JSON line: what ran, how long, how it ended. Never a value, a file name or a statement.
+
+    A line that cannot be written (a full disk, a folder of another user) does not take the answer away.
+    """
     folder = settings.paths.logs
-    if not folder.exists():
-        return
-    path = folder / "caseness.jsonl"
-    if path.exists() and path.stat().st_size > _LOG_SIZE_LIMIT:
-        path.replace(folder / "caseness.1.jsonl")
     line = {"at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"), "command": command, **facts}
-    with path.open("ab") as handle:
-        handle.write(orjson.dumps(line) + b"\n")
+    with contextlib.suppress(OSError):
+        if not folder.exists():
+            return
+        path = folder / "caseness.jsonl"
+        if path.exists() and path.stat().st_size > _LOG_SIZE_LIMIT:
+            path.replace(folder / "caseness.1.jsonl")
+        with path.open("ab") as handle:
+            handle.write(orjson.dumps(line) + b"\n")

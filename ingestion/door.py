@@ -125,7 +125,10 @@ def _finish(
         refuse_whole(refused, rows=reading.count_rows(file, form, limit_bytes=limit))
         report.problems.append(_problem(file, answer))
         report.files.append(refused)
-        leave_trace(file, refused, manifest, settings)
+        if (
+            isinstance(answer, WorkerLostError) or "refused" in answer
+        ):  # a fault of ours, or a full disk, is not a refusal
+            leave_trace(file, refused, manifest, settings)
         if isinstance(answer, WorkerLostError):
             landing.remove_temporary(settings, answer.process_id)
         return
@@ -144,10 +147,13 @@ def _finish(
         if found.status == "refused":
             leave_trace(file, found, manifest, settings)
         return
-    if manifest.status_of(found.load_id) == found.status == "refused":  # its trace is there already
-        landing.discard(prepared["temporary"])
+    known = manifest.entry(found.load_id)
+    status = known["load_status"] if known is not None else None
+    is_earlier = known is not None and landing.is_stated_earlier(entry["delivered_at"], known)
+    if found.status == "refused" and (status == "loaded" or (status == "refused" and not is_earlier)):
+        landing.discard(prepared["temporary"])  # a refusal never replaces a load, and leaves its trace once
         return
-    if manifest.status_of(found.load_id) == "loaded":  # the same bytes twice in one delivery, read side by side
+    if status == "loaded" and not is_earlier:  # the same bytes twice in one delivery, read side by side
         landing.discard(prepared["temporary"])
         report.files[-1] = FileReport(found.file, found.source, found.namespace, "already_loaded", found.load_id)
         return

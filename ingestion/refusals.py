@@ -30,7 +30,7 @@ def leave_trace(file: SourceFile, found: FileReport, manifest: Manifest, setting
     found.load_id = landing.load_id_of(
         sha256, source=found.source, namespace=found.namespace, contract_version="refused"
     )
-    if manifest.status_of(found.load_id) is not None:
+    if manifest.entry(found.load_id) is not None:
         return
     ending = file.name.rpartition(".")[2].lower()
     entry: dict[str, Any] = {
