@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ _BATCH_ROWS = 500_000
 _JSON_BATCH_ROWS = 100_000
 _BROKEN_LINE_BATCH_ROWS = 50_000
 _LINE_END, _QUOTE = 10, 34
+_LARGEST_EXACT = 1 << 53
 _FORMS_COUNTED_BY_LINE = ("csv", "ndjson")
 _BAD_QUOTE = "a quote is not closed, or stands inside a field, or a field holds a line break"
 _NO_LINE_END = "the last line has no line end, so the file may be cut off"
@@ -315,8 +317,12 @@ def _rows_frame(rows: list[list[str]], header: list[str], first: int) -> pl.Data
     )
 
 
-def read_ndjson_records(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def read_ndjson_records(
+    file: SourceFile, *, limit_bytes: int, is_flat: bool = False
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Each line's row number and its JSON object; ``None`` for a line that is blank or another JSON value.
+
+    ``is_flat`` lines are objects without objects inside: one that names a key twice is ``None`` too.
 
     Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes, a line that is not JSON and a last line that is
     cut off (a whole object without a line end is read).
@@ -337,16 +343,34 @@ def read_ndjson_records(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple
                     raise RefusedFile(
                         "invalid_json", "the line is not JSON", remedy="send one JSON object per line", row=seen
                     ) from error
-                yield first + offset, record if isinstance(record, dict) else None
+                is_sound = isinstance(record, dict) and not (is_flat and _has_key_twice(line, record))
+                yield first + offset, record if is_sound else None
     if not seen:
         raise RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
+
+
+_KEY = re.compile(rb'"\s*:')
+
+
+def _has_key_twice(line: bytes, record: dict[str, Any]) -> bool:
+    """Whether an object of the line names a key twice, of which a parser silently keeps the last."""
+    if len(_KEY.findall(line)) == len(record):
+        return False
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len({key for key, _ in pairs}) != len(pairs)
+
+    json.loads(line, object_pairs_hook=look)
+    return found
 
 
 def read_ndjson(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Frames of flat JSON objects as text, and the rows that were not such objects."""
     rows: list[dict[str, str | int | None]] = []
     broken: list[int] = []
-    for number, record in read_ndjson_records(file, limit_bytes=limit_bytes):
+    for number, record in read_ndjson_records(file, limit_bytes=limit_bytes, is_flat=True):
         flat = _flat(record)
         if flat is None:
             broken.append(number)
@@ -368,6 +392,8 @@ def _flat(record: dict[str, Any] | None) -> dict[str, str | int | None] | None:
             flat[name] = "true" if value else "false"
         elif value is None or value == "":
             flat[name] = None
+        elif isinstance(value, float) and abs(value) >= _LARGEST_EXACT:
+            return None  # a whole number too long for its type: its last digits are gone
         elif isinstance(value, str | int | float):
             flat[name] = str(value)
         else:
