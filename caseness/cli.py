@@ -124,11 +124,6 @@ def _system_fault(error: OSError) -> Any:
     """What the machine would not do, in one sentence; the name it tells is one the user gave or our own."""
     from caseness.errors import CasenessError
 
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CasenessError(
-            "the disk is full; what was not finished is as if it had not begun",
-            remedy="make room where the home lies, then run the command again",
-        )
     where = f": {error.filename}" if error.filename else ""
     return CasenessError(
         f"the system refused ({error.strerror or type(error).__name__}{where})",
