@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -145,7 +144,7 @@ def log(settings: Settings, command: str, **facts: Any) -> None:
     """
     folder = settings.paths.logs
     line = {"at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"), "command": command, **facts}
-    with contextlib.suppress(OSError):
+    with suppress(OSError):  # a full disk must not hide what the command has to say
         if not folder.exists():
             return
         path = folder / "caseness.jsonl"

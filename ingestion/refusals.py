@@ -11,7 +11,6 @@ from caseness.settings import Settings
 from ingestion import landing
 from ingestion.files import SourceFile
 from ingestion.landing import Manifest
-from ingestion.pseudonyms import KEY_VERSION
 from ingestion.reports import FileReport, IngestReport
 
 NOBODY = "unknown"  # the source of a file that was refused before anybody could tell whose it is
@@ -30,7 +29,7 @@ def leave_trace(file: SourceFile, found: FileReport, manifest: Manifest, setting
     found.load_id = landing.load_id_of(
         sha256, source=found.source, namespace=found.namespace, contract_version="refused"
     )
-    if manifest.entry(found.load_id) is not None:
+    if manifest.status_of(found.load_id) is not None:
         return
     ending = file.name.rpartition(".")[2].lower()
     entry: dict[str, Any] = {
@@ -45,7 +44,7 @@ def leave_trace(file: SourceFile, found: FileReport, manifest: Manifest, setting
         "source_file_sha256": sha256,
         "owner": None,
         "contract_version": None,
-        "key_version": KEY_VERSION,
+        "key_version": None,
         "deidentification": settings.deidentification.value,
         "period_start": None,
         "period_end": None,

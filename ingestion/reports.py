@@ -37,6 +37,7 @@ class FileReport:
     faults: list[dict[str, Any]] = field(default_factory=list)
     is_namespace_stated: bool = True
     was_refused_before: bool = False
+    short_digit_strings: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

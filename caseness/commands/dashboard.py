@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
-from caseness.errors import NotReadyError, UsageError
+from caseness.errors import DamagedHomeError, NotReadyError, UsageError
+from caseness.release import release_faults
 from caseness.settings import Settings
 
 
@@ -39,6 +40,9 @@ def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0
     What the server says goes to standard error; standard output is for answers.
     """
     check_port(port, address)
+    faults = release_faults(settings)
+    if faults:
+        raise DamagedHomeError("; ".join(faults[:3]), remedy="publish the release anew with `caseness publish`")
     script = Path(str(files("dashboards"))) / "app.py"
     command = [
         sys.executable,

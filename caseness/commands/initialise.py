@@ -5,10 +5,10 @@ from __future__ import annotations
 import stat
 from typing import Any
 
-from caseness import journal
+from caseness import home, journal
 from caseness.errors import UsageError
 from caseness.settings import Settings
-from ingestion.pseudonyms import create_key
+from ingestion.keys import ensure_key
 
 # What a user may put into a home before it is one, and what the demo and the lock leave there.
 _MAY_STAND_BEFORE = (
@@ -44,13 +44,14 @@ def settings_file_text() -> str:
 
 def is_home(settings: Settings) -> bool:
     """Whether somebody has initialised this folder before."""
-    return settings.paths.parts.is_dir()
+    return home.version(settings) is not None
 
 
 def run_init(*, settings: Settings) -> dict[str, Any]:
     """Make what is missing; what is there stays as it is. New folders are open to their owner only.
 
-    Raises ``UsageError`` for a folder that holds anything else than a home: ours would stand among somebody's files.
+    An older home has to be migrated first. Raises ``UsageError`` for a folder that holds anything else than a home: the
+    files of one would stand among somebody else's.
     """
     paths = settings.paths
     was_a_home = is_home(settings)
@@ -65,16 +66,14 @@ def run_init(*, settings: Settings) -> dict[str, Any]:
                 f"the folder is not empty and is not a caseness home ({len(strange)} other files or folders)",
                 remedy="give --home a new or an empty folder",
             )
+    home.begin(settings)
     made = [folder for folder in paths.folders() if not folder.exists()]
-    for folder in paths.folders():
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            folder.chmod(stat.S_IRWXU)
-    if made and not was_a_home:
-        paths.home.chmod(stat.S_IRWXU)
-    paths.landing.chmod(stat.S_IRWXU)
+    for folder in made:
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in made if was_a_home else (*paths.folders(), paths.landing):
+        folder.chmod(stat.S_IRWXU)
     paths.keys.chmod(stat.S_IRWXU)
-    create_key(settings)
+    ensure_key(settings)
     wrote = not paths.settings_file.exists()
     if wrote:
         journal.write_atomically(paths.settings_file, settings_file_text().encode())

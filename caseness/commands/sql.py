@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 from rich.table import Table
 
-from caseness import journal, warehouse
+from caseness import build_state, journal, warehouse
 from caseness.console import fits, records, simple_table
 from caseness.errors import UsageError
 from caseness.settings import Settings
@@ -46,6 +46,7 @@ class Answer:
 
 def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> Answer:
     """Answer ``statement``. Anything but one SELECT is refused: the connection can reach the parts."""
+    build_state.ready(settings)
     with warehouse.reader(settings.paths.current, settings, with_deliveries=True, search_path=_SCHEMAS) as connection:
         try:
             statements = connection.extract_statements(statement)
@@ -59,6 +60,8 @@ def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> 
             names = _distinct([column[0] for column in cursor.description or []])
             rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit + 1)
         except duckdb.Error as error:
+            if warehouse.is_damage(error):
+                raise warehouse.damaged(settings.paths.current) from error
             raise UsageError(
                 f"the warehouse could not answer: {_first_line(error)}", remedy=_remedy(error, connection)
             ) from error
@@ -69,6 +72,7 @@ def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> 
 
 def run_tables(*, settings: Settings) -> Answer:
     """Every table of the build with its columns, marts first."""
+    build_state.ready(settings)
     with warehouse.reader(settings.paths.current, settings) as connection:
         found = connection.execute(
             "select table_schema, table_name, string_agg(column_name, ', ' order by ordinal_position) "

@@ -123,8 +123,8 @@ def test_whose_codes_they_are_is_told_where_nobody_said(tmp_path: Path, settings
     [
         ("persn_code,sex", "missing_column", "person_code", "rename column 'persn_code' to 'person_code'"),
         ("sex,shoe_size", "missing_column", "person_code", "add it"),
-        ("person_code,birthdate", "unknown_column", "birthdate", "if it is 'birth_date', rename it"),
-        ("person_code,shoe_size", "unknown_column", "shoe_size", "leave the column out"),
+        ("person_code,birth_day", "unknown_column", "birth_day", "if it is 'birth_date', rename it"),
+        ("person_code,device_colour", "unknown_column", "device_colour", "leave the column out"),
     ],
 )
 def test_a_column_under_another_name_is_told_with_the_nearest(
