@@ -64,11 +64,16 @@ def writer(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection
 
 @contextmanager
 def reader(
-    path: Path, settings: Settings, *, with_deliveries: bool = False, missing: str = "there is no build yet"
+    path: Path,
+    settings: Settings,
+    *,
+    with_deliveries: bool = False,
+    search_path: Sequence[str] = (),
+    missing: str = "there is no build yet",
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection that can reach no file but the database and, ``with_deliveries``, what the raw views read.
 
-    Raises ``NotReadyError`` when the database does not exist.
+    A name without a schema is looked for in ``search_path``. Raises ``NotReadyError`` when the database does not exist.
     """
     if not path.exists():
         raise NotReadyError(missing, remedy="run `caseness build` first (or `caseness run PATH...`)")
@@ -94,6 +99,9 @@ def reader(
                 quote_literal(str(path)) for path in (settings.paths.landing, settings.paths.quarantine)
             )
             connection.execute(f"set allowed_directories = [{folders}]")
+        if search_path:
+            there = {row[0] for row in connection.execute("select schema_name from duckdb_schemas()").fetchall()}
+            connection.execute(f"set search_path = '{','.join(name for name in search_path if name in there)}'")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         yield connection

@@ -101,7 +101,7 @@ def cast(
         if column.local_date_as and local_date is not None:
             landed[column.local_date_as] = local_date.alias(column.local_date_as)
     frame = pl.DataFrame([*landed.values(), rows])
-    problems.extend(_row_rules(frame, contract, rows))
+    problems.extend(_row_rules(frame, text, contract))
     ownerless = deidentification.rows_without_shift(frame, contract, settings)
     if ownerless is not None:
         complain(
@@ -118,11 +118,13 @@ def _instruments_with_reversed_items() -> list[str]:
     return sorted({row["instrument_code"] for row in rows if row["is_reverse_keyed"] == "true"})
 
 
-def _row_rules(frame: pl.DataFrame, contract: Contract, rows: pl.Series) -> list[pl.DataFrame]:
-    """Rules that need two columns of a row."""
+def _row_rules(frame: pl.DataFrame, text: pl.DataFrame, contract: Contract) -> list[pl.DataFrame]:
+    """Rules that need two columns of a row. A value that was given and is no number is told once, as that."""
     found = []
     if contract.stream == "questionnaire_answers":
-        wrong = frame.filter((pl.col("answer_state") == "answered") != pl.col("answer_value").is_not_null())
+        none = pl.Series([False] * len(text), dtype=pl.Boolean)
+        is_given = text.get_column("answer_value").is_not_null() if "answer_value" in text.columns else none
+        wrong = frame.filter((pl.col("answer_state") == "answered") != is_given)
         found.append((wrong.get_column(ROW_NUMBER), "answer_value", "answer_consistency"))
         unstated = frame.filter(
             (pl.col("answer_state") == "answered")

@@ -500,9 +500,9 @@ def landed_parts(settings: Settings, *, is_deep: bool = False) -> dict[str, list
     return {stream: sorted(parts) for stream, parts in found.items()}
 
 
-def quarantine_parts(settings: Settings) -> list[Path]:
-    """Quarantine files of the loads in the manifest."""
-    return _quarantine_files(settings, manifest_entries(settings))
+def quarantine_parts(settings: Settings, entries: Iterable[dict[str, Any]] | None = None) -> list[Path]:
+    """Quarantine files of the loads in the manifest, or of some of them."""
+    return _quarantine_files(settings, manifest_entries(settings) if entries is None else entries)
 
 
 def deliveries_table(settings: Settings) -> pa.Table:

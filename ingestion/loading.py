@@ -23,13 +23,14 @@ from ingestion.delivery import FILE_NAME, Delivery, read_delivery
 from ingestion.erasure import Forgotten, hanging_columns, owner_mark
 from ingestion.files import SourceFile
 from ingestion.identifier_gate import ColumnJudge
-from ingestion.problems import Problem, RefusedFile
+from ingestion.problems import NOT_CONTRACTED, REMEDIES, Problem, RefusedFile
 from ingestion.pseudonyms import Key, Pseudonymiser, read_key
 from ingestion.reading import ROW_NUMBER
 from ingestion.reports import FileReport
 from ingestion.sources import Source, sources
 from screening.definitions import definitions
 
+_FIRST_ROWS = 5
 _COMPARE: dict[str, Callable[[pl.Expr, float], pl.Expr]] = {
     ">=": lambda value, bound: value >= bound,
     ">": lambda value, bound: value > bound,
@@ -76,6 +77,11 @@ class _Found:
     @property
     def namespace(self) -> str:
         return self.delivery.namespace or self.source_name
+
+    @property
+    def is_namespace_stated(self) -> bool:
+        """Whether the sender, or the command line, said whose person codes these are."""
+        return bool(self.delivery.namespace or self.delivery.source)
 
     @property
     def contract_version(self) -> int:
@@ -125,6 +131,7 @@ def prepare(
     key = read_key(settings)
     load_id = found.load_id(sha256, key)
     report = FileReport(file.label, found.source_name, found.namespace, "loaded", load_id)
+    report.is_namespace_stated = found.is_namespace_stated
     prepared.report = report
     for load_id in (report.load_id, found.reading_id(sha256, key)):
         known = landing.entry_of(settings, load_id)
@@ -197,7 +204,9 @@ def _load(
     except BaseException:
         writer.discard()
         raise
-    quarantine, temporary = landing.write_quarantine(settings, report.load_id, loading.quarantine_rows())
+    quarantined = loading.quarantine_rows()
+    report.faults = faults_by_rule(quarantined)
+    quarantine, temporary = landing.write_quarantine(settings, report.load_id, quarantined)
     if temporary:
         prepared.temporary[str(quarantine["name"])] = temporary
     prepared.things_of_erased = sorted(loading.things_of_erased)
@@ -440,6 +449,42 @@ def refuse_whole(file: FileReport, *, rows: int) -> None:
     file.rows_landed = {}
     file.fields_made_missing = 0
     file.quarantined_by_rule = {"file_refused": file.rows_in} if file.rows_in else {}
+
+
+def faults_by_rule(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Faults of one file by stream, rule and column: how many rows, which come first, what follows from it."""
+    if rows.is_empty():
+        return []
+    grouped = (
+        rows.unique(["stream", "rule", "column_name", ROW_NUMBER, "is_row_quarantined"])
+        .group_by("stream", "rule", "column_name", "is_row_quarantined")
+        .agg(pl.len().alias("rows"), pl.col(ROW_NUMBER).sort().head(_FIRST_ROWS).alias("first_rows"))
+        .sort("stream", "rule", "column_name", "is_row_quarantined")
+    )
+    return [
+        {
+            "stream": row["stream"],
+            "rule": row["rule"],
+            "column": row["column_name"],
+            "rows": row["rows"],
+            "first_rows": row["first_rows"],
+            "consequence": _consequence(row["rule"], is_row_quarantined=row["is_row_quarantined"]),
+            "remedy": REMEDIES.get(row["rule"], "see the contract"),
+        }
+        for row in grouped.iter_rows(named=True)
+    ]
+
+
+def quarantined_faults(settings: Settings, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Faults of one load of the manifest, as its ingest reported them."""
+    found = landing.quarantine_parts(settings, [entry])
+    return faults_by_rule(pl.read_parquet(found[0])) if found else []
+
+
+def _consequence(rule: str, *, is_row_quarantined: bool) -> str:
+    if rule == NOT_CONTRACTED:
+        return "not_read"
+    return "row_quarantined" if is_row_quarantined else "field_made_missing"
 
 
 def _positive_risk_items(answers: pl.DataFrame | None) -> int:

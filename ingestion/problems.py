@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from caseness.errors import CasenessError
 
+NOT_CONTRACTED = "not_contracted"
 REMEDIES = {
     "required": "fill the column or leave the row out",
     "integer": "write a whole number without leading zeros, sign or spaces",
