@@ -168,6 +168,7 @@ class HomePaths:
         self.journal = home / "journal" / "receipts.jsonl"
         self.quarantine = home / "quarantine"
         self.keys = home / "keys"
+        self.value_sets = home / "value_sets"
         self.logs = home / "logs"
         self.temporary = self.build / "tmp"
         self.lock = home / ".lock"

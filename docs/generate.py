@@ -61,6 +61,8 @@ def dictionary_page() -> str:
                 bounds.append(f"{column.get('min', '')} to {column.get('max', '')}")
             if "pattern" in column:
                 bounds.append(f"`{column['pattern']}`")
+            if "system_column" in column:
+                bounds.append(f"a code of `{column['system_column']}`")
             rows.append(
                 [
                     f"`{column['name']}`",

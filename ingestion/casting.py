@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import zoneinfo
 from dataclasses import dataclass
+from functools import cache
 
 import polars as pl
 
 from caseness.settings import Settings
+from ingestion import clinical_codes
 from ingestion.contracts import Column, Contract
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import ROW_NUMBER
+from screening.definitions import definitions
 
 _POLARS_TYPES: dict[str, pl.DataType] = {
     "varchar": pl.String(),
@@ -81,6 +84,8 @@ def cast(
         typed, faults, local_date = _typed(
             values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone
         )
+        if column.kind == "clinical_code":
+            typed, faults = _clinical_codes(values, column, text, settings)
         for rule, mask in faults:
             complain(mask.fill_null(False) & values.is_not_null(), column, rule)
         if column.kind in ("date", "timestamp") and column.is_service_date:
@@ -95,12 +100,25 @@ def cast(
     return Cast(frame, pl.concat(problems) if problems else empty_problems())
 
 
+@cache
+def _instruments_with_reversed_items() -> list[str]:
+    """Where a scored value and a position on the form differ; elsewhere both mean the same."""
+    rows = definitions("instrument_items")
+    return sorted({row["instrument_code"] for row in rows if row["is_reverse_keyed"] == "true"})
+
+
 def _row_rules(frame: pl.DataFrame, contract: Contract, rows: pl.Series) -> list[pl.DataFrame]:
     """Rules that need two columns of a row."""
     found = []
     if contract.stream == "questionnaire_answers":
         wrong = frame.filter((pl.col("answer_state") == "answered") != pl.col("answer_value").is_not_null())
         found.append((wrong.get_column(ROW_NUMBER), "answer_value", "answer_consistency"))
+        unstated = frame.filter(
+            (pl.col("answer_state") == "answered")
+            & pl.col("answer_value_kind").is_null()
+            & pl.col("instrument_code").is_in(_instruments_with_reversed_items())
+        )
+        found.append((unstated.get_column(ROW_NUMBER), "answer_value_kind", "answer_kind_unstated"))
     if contract.stream == "person_links":
         wrong = frame.filter(pl.col("person_token") == pl.col("linked_person_token"))
         found.append((wrong.get_column(ROW_NUMBER), "linked_person_code", "link_to_itself"))
@@ -138,11 +156,24 @@ def _typed(
         known = values.is_in(list(column.values))
         kept = values.set(~known.fill_null(False), None)
         return kept, [("unknown_code", ~known)], None
+    if column.kind == "clinical_code":
+        return values, [], None  # judged with its system, by the caller
     if column.kind == "time_zone":
         known = values.is_in(sorted(zoneinfo.available_timezones()))
         return values.set(~known.fill_null(False), None), [("time_zone", ~known)], None
     fits = values.str.contains(f"^(?:{column.pattern})$")
     return values.set(~fits.fill_null(False), None), [("pattern", ~fits)], None
+
+
+def _clinical_codes(
+    values: pl.Series, column: Column, text: pl.DataFrame, settings: Settings
+) -> tuple[pl.Series, list[tuple[str, pl.Series]]]:
+    systems = (
+        text.get_column(column.system_column)
+        if column.system_column in text.columns
+        else pl.Series([None] * len(text), dtype=pl.String)
+    )
+    return clinical_codes.check_codes(values, systems, extra=clinical_codes.local_members(settings.paths.value_sets))
 
 
 def _numbers(values: pl.Series, column: Column) -> Typed:

@@ -23,6 +23,9 @@ REMEDIES = {
     "not_contracted": "nothing to do: the record lies outside the contract and was not read",
     "invalid_record": "send one valid JSON object of the declared shape per record",
     "answer_consistency": "an answered item has a value, an item in any other state has none",
+    "answer_kind_unstated": "state scored_value or answer_position: the instrument has reversed items",
+    "code_form": "state the code's system and write the code in its form, check digit and dot included",
+    "code_not_in_value_set": "load the value set it belongs to; codes of this system are admitted as members only",
     "link_to_itself": "a link joins two different codes",
 }
 

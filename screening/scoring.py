@@ -171,7 +171,5 @@ def _risk(instrument: dict[str, str], answers: Sequence[int | AnswerState | None
         else:
             is_positive = _COMPARE[row["comparator"]](answer, int(row["threshold_value"]))
             found.append("positive" if is_positive else "negative")
-    for status in ("positive", "declined", "missing", "not_asked", "negative"):
-        if status in found:
-            return status
-    return "missing"
+    precedence = {row["risk_item_status"]: int(row["precedence"]) for row in definitions("risk_item_statuses")}
+    return min(found, key=precedence.__getitem__)

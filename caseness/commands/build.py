@@ -187,6 +187,8 @@ def _create_touched(
 ) -> None:
     """People in the parts of loads that the copied build does not know; parts are named by their load."""
     selects = ["select 'unlinked' as person_token"]
+    owner = "select referrals.person_token from read_parquet([{read}]) as given inner join raw.referrals as referrals "
+    owner += "on given.referral_id = referrals.referral_id where given.person_token is null"
     for stream, columns in ingestion.raw_streams().items():
         fresh = [part for part in parts.get(stream, []) if part.stem not in known]
         if not fresh:
@@ -195,6 +197,8 @@ def _create_touched(
         for column in ("person_token", "linked_person_token"):
             if column in columns:
                 selects.append(f"select {column} from read_parquet([{read}])")
+        if stream != "referrals" and {"person_token", "referral_id"} <= columns.keys():
+            selects.append(owner.format(read=read))
     union = " union all ".join(selects)
     connection.execute(
         "create or replace table raw.touched_people as "
@@ -271,7 +275,7 @@ def _periods(
     while (start := dt.date(year, _FINANCIAL_YEAR_START_MONTH, 1)) <= as_of_date:
         end = dt.date(year + 1, _FINANCIAL_YEAR_START_MONTH, 1) - dt.timedelta(days=1)
         label = f"{year}-{(year + 1) % 100:02d}" + (" (part)" if start < first or end > as_of_date else "")
-        periods.append(Period(f"fy_{year}", "financial_year", label, start, end))
+        periods.append(Period(f"fy_{year}", "financial_year", label, start, min(end, as_of_date)))
         year += 1
     quarter = dt.date(first.year, 3 * ((first.month - 1) // 3) + 1, 1)
     while quarter <= as_of_date:
@@ -279,7 +283,7 @@ def _periods(
         number = (quarter.month - 1) // 3 + 1
         last = following - dt.timedelta(days=1)
         label = f"{quarter.year} Q{number}" + (" (part)" if quarter < first or last > as_of_date else "")
-        periods.append(Period(f"q_{quarter.year}_{number}", "quarter", label, quarter, last))
+        periods.append(Period(f"q_{quarter.year}_{number}", "quarter", label, quarter, min(last, as_of_date)))
         quarter = following
     return [*periods, *sorted(stored.values(), key=lambda period: period.period_id)]
 

@@ -21,6 +21,7 @@ _LANDED_TYPES = {
     "token": "varchar",
     "enumeration": "varchar",
     "pattern": "varchar",
+    "clinical_code": "varchar",
     "time_zone": "varchar",
     "integer": "integer",
     "decimal": "double",
@@ -44,6 +45,7 @@ class Column:
     maximum: str | None = None
     pattern: str | None = None
     unit: str | None = None
+    system_column: str | None = None
     token_kind: str | None = None
     namespace_column: str | None = None
     local_date_as: str | None = None
@@ -91,6 +93,7 @@ def _column(row: dict[str, Any]) -> Column:
         maximum=None if row.get("max") is None else str(row["max"]),
         pattern=row.get("pattern"),
         unit=row.get("unit"),
+        system_column=row.get("system_column"),
         token_kind=row.get("kind"),
         namespace_column=row.get("namespace_column"),
         local_date_as=row.get("local_date_as"),

@@ -28,3 +28,8 @@
         as integer
     )
 {%- endmacro %}
+
+{#- The last day the data speak for, from the settings. -#}
+{% macro as_of_date() -%}
+    cast('{{ var("as_of_date") }}' as date)
+{%- endmacro %}

@@ -13,12 +13,18 @@ linked as (
     select * from {{ ref('int_people_linked') }}
 ),
 
+referrals as (
+    select * from {{ ref('int_referrals_current') }}
+),
+
+-- A form that names nobody belongs to whoever its referral belongs to; without either it stays unlinked.
 owned as (
     select
         statements.*,
-        coalesce(linked.person_id, statements.person_token, 'unlinked') as person_id
+        coalesce(linked.person_id, statements.person_token, referrals.person_id, 'unlinked') as person_id
     from statements
     left join linked on statements.person_token = linked.person_token
+    left join referrals on statements.referral_id = referrals.referral_id
 ),
 
 -- All statements of a touched person's keys, whoever they name: a correction may move a row to another person.

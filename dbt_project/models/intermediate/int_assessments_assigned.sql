@@ -20,12 +20,17 @@ contacts as (
     {{ where_touched() }}
 ),
 
+appointments as (
+    select * from {{ ref('appointment_types') }}
+),
+
 -- Without a stated referral, the latest one that was open on the day; a day in none stays without.
 by_date as (
     select
         assessments.response_id,
         assessments.instrument_code,
         referrals.referral_id,
+        referrals.discharge_date,
         row_number() over (
             partition by assessments.response_id, assessments.instrument_code
             order by referrals.referral_received_date desc, referrals.referral_id asc
@@ -39,25 +44,47 @@ by_date as (
     where assessments.referral_id is null
 ),
 
-final as (
+placed as (
     select
         assessments.response_id,
         assessments.instrument_code,
         assessments.person_id,
-        coalesce(assessments.referral_id, by_date.referral_id) as referral_id,
-        case
-            when assessments.referral_id is not null then 'stated'
-            when by_date.referral_id is not null then 'by_date'
-            else 'none'
-        end as referral_assignment,
+        assessments.answered_local_date,
+        stated.referral_id is not null as is_stated,
+        assessments.referral_id is not null and stated.referral_id is null as is_stated_wrongly,
+        coalesce(stated.referral_id, by_date.referral_id) as referral_id,
+        coalesce(stated.discharge_date, by_date.discharge_date) as discharge_date,
         contacts.appointment_type
     from assessments
+    left join referrals as stated
+        on assessments.referral_id = stated.referral_id and assessments.person_id = stated.person_id
     left join by_date
         on
             assessments.response_id = by_date.response_id
             and assessments.instrument_code = by_date.instrument_code
             and by_date.candidate_rank = 1
-    left join contacts on assessments.contact_id = contacts.contact_id
+    left join contacts on assessments.contact_id = contacts.contact_id and assessments.person_id = contacts.person_id
+),
+
+-- Scores that count: inside the episode, and not from a follow-up appointment.
+final as (
+    select
+        placed.response_id,
+        placed.instrument_code,
+        placed.person_id,
+        placed.referral_id,
+        case
+            when placed.is_stated then 'stated'
+            when placed.is_stated_wrongly then 'stated_wrongly'
+            when placed.referral_id is not null then 'by_date'
+            else 'none'
+        end as referral_assignment,
+        placed.appointment_type,
+        placed.referral_id is not null
+        and placed.answered_local_date <= coalesce(placed.discharge_date, placed.answered_local_date)
+        and not coalesce(appointments.is_follow_up, false) as is_score_counted
+    from placed
+    left join appointments on placed.appointment_type = appointments.appointment_type
 )
 
 select * from final

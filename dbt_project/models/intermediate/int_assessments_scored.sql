@@ -23,6 +23,10 @@ policies as (
     select * from {{ ref('completeness_policies') }}
 ),
 
+statuses as (
+    select * from {{ ref('risk_item_statuses') }}
+),
+
 counted as (
     select
         response_id,
@@ -32,7 +36,7 @@ counted as (
         {{ count_where("answer_state = 'refused'") }} as items_refused,
         {{ count_where("answer_state = 'not_applicable'") }} as items_not_applicable,
         sum(case when is_answered then scored_value else 0 end) as answered_sum,
-        max(risk_item_status) as risk_item_status
+        min(risk_item_precedence) as risk_item_precedence
     from items
     group by response_id, instrument_code
 ),
@@ -57,6 +61,7 @@ joined as (
         instruments.item_count,
         instruments.total_min,
         instruments.total_max,
+        instruments.nhs_measure_total,
         needed.complete_items,
         needed.prorate_items,
         needed.measure_items,
@@ -65,11 +70,7 @@ joined as (
         coalesce(counted.items_refused, 0) as items_refused,
         coalesce(counted.items_not_applicable, 0) as items_not_applicable,
         coalesce(counted.answered_sum, 0) as answered_sum,
-        case
-            when counted.risk_item_status is not null then counted.risk_item_status
-            when not responses.has_items and instruments.risk_status_without_item = 'not_asked' then 'not_asked'
-            else instruments.risk_status_without_item
-        end as risk_item_status,
+        coalesce(statuses.risk_item_status, instruments.risk_status_without_item) as risk_item_status,
         coalesce(counted.items_invalid, 0) = 0 and responses.response_status <> 'in_progress' as may_be_scored
     from responses
     inner join instruments on responses.instrument_code = instruments.instrument_code
@@ -78,6 +79,7 @@ joined as (
         on
             responses.response_id = counted.response_id
             and responses.instrument_code = counted.instrument_code
+    left join statuses on counted.risk_item_precedence = statuses.precedence
 ),
 
 totalled as (
@@ -94,8 +96,25 @@ totalled as (
         case when may_be_scored and items_answered >= prorate_items then items_answered end as prorated_denominator,
         submitted_total is null
         or (submitted_total between total_min and total_max and submitted_total = floor(submitted_total))
-            as is_submitted_total_valid
+            as is_submitted_total_valid,
+        submitted_total is not null
+        and submitted_total between total_min and total_max
+        and submitted_total = floor(submitted_total) as is_submitted
     from joined
+),
+
+-- Which total a measure reads is a row of the instrument; where that one was not sent, the other stands in, marked so.
+based as (
+    select
+        *,
+        case
+            when not may_be_scored then 'none'
+            when nhs_measure_total = 'submitted' and is_submitted then 'submitted'
+            when total_by_measure_policy is not null then 'derived'
+            when is_submitted and not has_items then 'submitted'
+            else 'none'
+        end as measure_total_basis
+    from totalled
 ),
 
 final as (
@@ -121,26 +140,17 @@ final as (
         prorated_numerator,
         prorated_denominator,
         submitted_total,
-        case
-            when has_items then total_by_measure_policy
-            when response_status <> 'in_progress' and is_submitted_total_valid then submitted_total
+        case measure_total_basis
+            when 'derived' then total_by_measure_policy
+            when 'submitted' then submitted_total
         end as measure_total,
-        case
-            when has_items and total_by_measure_policy is not null then 'derived'
-            when
-                not has_items
-                and response_status <> 'in_progress'
-                and is_submitted_total_valid
-                and submitted_total is not null
-                then 'submitted'
-            else 'none'
-        end as measure_total_basis,
+        measure_total_basis,
         coalesce(total_prorated is not null and items_answered < item_count, false) as is_prorated,
         items_answered = item_count as is_complete,
         items_invalid = 0 and is_submitted_total_valid as is_valid,
         coalesce(total_complete_case <> submitted_total, false) as has_total_mismatch,
         risk_item_status
-    from totalled
+    from based
 )
 
 select * from final

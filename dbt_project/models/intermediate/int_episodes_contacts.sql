@@ -10,9 +10,10 @@ with referrals as (
     {{ where_touched() }}
 ),
 
+-- A contact counts for a referral of the same person; one that names another person's referral is a finding.
 contacts as (
     select * from {{ ref('int_contacts_flagged') }}
-    {{ where_touched() }}
+    {{ where_touched() }} {{ 'and' if is_incremental() else 'where' }} is_of_its_referral
 ),
 
 treatments as (
@@ -64,7 +65,6 @@ counted as (
         min(case when is_treatment then contact_local_date end) as first_treatment_date,
         max(case when is_treatment then contact_local_date end) as last_treatment_date
     from contacts
-    where referral_id is not null
     group by referral_id
 ),
 

@@ -20,15 +20,11 @@ assigned as (
     {{ where_touched() }}
 ),
 
-appointments as (
-    select * from {{ ref('appointment_types') }}
-),
-
 pathway_rules as (
     select * from {{ ref('pathway_rules') }}
 ),
 
--- What counts: inside the episode, not at a follow-up, and either a score or an attempt whose values are out of range.
+-- Of the scores that count: a score, or an attempt whose values are out of range.
 scores as (
     select
         assigned.referral_id,
@@ -42,13 +38,10 @@ scores as (
         on
             assessments.response_id = assigned.response_id
             and assessments.instrument_code = assigned.instrument_code
-    inner join referrals on assigned.referral_id = referrals.referral_id
-    left join appointments on assigned.appointment_type = appointments.appointment_type
     where
-        assessments.response_status <> 'in_progress'
+        assigned.is_score_counted
+        and assessments.response_status <> 'in_progress'
         and (assessments.measure_total is not null or not assessments.is_valid)
-        and assessments.answered_local_date <= coalesce(referrals.discharge_date, assessments.answered_local_date)
-        and not coalesce(appointments.is_follow_up, false)
 ),
 
 ranked as (

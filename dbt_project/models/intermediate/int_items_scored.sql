@@ -44,7 +44,7 @@ judged as (
     from keyed
 ),
 
-final as (
+answered as (
     select
         judged.response_id,
         judged.instrument_code,
@@ -72,6 +72,18 @@ final as (
         on
             judged.instrument_code = risk_items.instrument_code
             and judged.item_number = risk_items.item_number
+),
+
+statuses as (
+    select * from {{ ref('risk_item_statuses') }}
+),
+
+final as (
+    select
+        answered.*,
+        statuses.precedence as risk_item_precedence
+    from answered
+    left join statuses on answered.risk_item_status = statuses.risk_item_status
 )
 
 select * from final

@@ -80,6 +80,8 @@ final as (
     inner join paired on flagged.referral_id = paired.referral_id
     inner join periods
         on episodes.discharge_date >= periods.period_start and episodes.discharge_date <= periods.period_end
+    -- A discharge after the day the data speak for has not happened yet.
+    where episodes.discharge_date <= {{ as_of_date() }}
 )
 
 select * from final

@@ -27,7 +27,7 @@ reachable as (
     cross join flow_weeks
     where
         episodes.first_treatment_date is not null
-        and {{ days_between('episodes.first_treatment_date', "cast('" ~ var('as_of_date', '1900-01-01') ~ "' as date)") }}
+        and {{ days_between('episodes.first_treatment_date', as_of_date()) }}
         >= 7 * (flow_weeks.to_week + 1)
 ),
 
