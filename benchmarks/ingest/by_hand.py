@@ -66,14 +66,14 @@ _COLUMNS: dict[str, dict[str, tuple[str, bool, str]]] = {
 def script(stream: str, file: Path, folder: Path, *, threads: int, is_hashed_by_row: bool) -> str:
     """The SQL for one file; results go to ``folder``. Codes are hashed row by row, or once for each distinct code."""
     columns = _COLUMNS[stream]
-    tested, checked, good, joins, hashes, listed = ["row_number() over () as source_row_number"], [], [], [], [], []
+    tested, checked, good, joins, hashes, listed = [], [], [], [], [], []
     for name, (kind, is_required, needs) in columns.items():
         tests, value, test = _typed(name, kind, needs)
         tested += [name, *tests]
         required = f"when {name} is null then 'required' " if is_required else ""
         checked += [f"{value} as {name}_typed", f"case {required}{test} end as {name}_fault"]
         listed.append(
-            f"select source_row_number, '{name}' as c, {name}_fault as rule from checked where {name}_fault is not null"
+            f"select rowid + 1 as source_row_number, '{name}' as c, {name}_fault as rule from checked where {name}_fault is not null"
         )
         if kind == "token" and is_hashed_by_row:
             good.append(f"{_hashed(f'{name}_typed', needs)} as {name}")
@@ -93,14 +93,14 @@ def script(stream: str, file: Path, folder: Path, *, threads: int, is_hashed_by_
     if stream == "questionnaire_answers":
         wrong = "(answer_state_typed = 'answered') != (answer_value_typed is not null)"
         bad += f" or {wrong}"
-        listed.append(f"select source_row_number, 'answer_value', 'answer_consistency' from checked where {wrong}")
+        listed.append(f"select rowid + 1, 'answer_value', 'answer_consistency' from checked where {wrong}")
     return f"""
 set threads = {threads};
 set TimeZone = 'UTC';
 create temp table checked as
-  select source_row_number, {", ".join(checked)} from (select {", ".join(tested)} from {_source(columns, file)});
+  select {", ".join(checked)} from (select {", ".join(tested)} from {_source(columns, file)});
 {chr(10).join(hashes)}
-copy (select source_row_number, {", ".join(good)} from checked {" ".join(joins)} where not coalesce({bad}, false))
+copy (select checked.rowid + 1 as source_row_number, {", ".join(good)} from checked {" ".join(joins)} where not coalesce({bad}, false))
   to '{folder}/part.parquet' (format parquet, compression zstd);
 copy ({" union all ".join(listed)}) to '{folder}/quarantine.parquet' (format parquet);
 """
