@@ -1,13 +1,17 @@
 """The door of the warehouse: contracts, sources, identifier gate, pseudonyms, parts and quarantine."""
 
-from ingestion.contracts import contracts
-from ingestion.door import ingest, person_tokens, raw_streams
-from ingestion.landing import deliveries_table, landed_parts, manifest_entries, quarantine_parts, reconcile
-from ingestion.reports import IngestReport
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ingestion.door import ingest, person_tokens, raw_streams
+    from ingestion.landing import deliveries_table, landed_parts, manifest_entries, quarantine_parts, reconcile
+    from ingestion.reports import IngestReport
 
 __all__ = [
     "IngestReport",
-    "contracts",
     "deliveries_table",
     "ingest",
     "landed_parts",
@@ -17,3 +21,18 @@ __all__ = [
     "raw_streams",
     "reconcile",
 ]
+
+_PLACES = {
+    **dict.fromkeys(("ingest", "person_tokens", "raw_streams"), "door"),
+    **dict.fromkeys(
+        ("deliveries_table", "landed_parts", "manifest_entries", "quarantine_parts", "reconcile"), "landing"
+    ),
+    "IngestReport": "reports",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Heavy imports wait until a name is asked for: the children of the door import this package too."""
+    if name not in _PLACES:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"ingestion.{_PLACES[name]}"), name)
