@@ -282,7 +282,8 @@ def _clocks_of_any_form(values: pl.Series) -> pl.DataFrame:
         .then(pl.col("clock"))
         .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
         .alias("local"),
-        pl.when("is_shaped").then(
+        pl.when("is_shaped")
+        .then(
             pl.when(pl.col("offset") == "Z")
             .then(0)
             .otherwise(

@@ -28,7 +28,7 @@ def read_block(block: bytes, contract: Contract) -> pl.DataFrame | None:
     """The block's rows as text columns, or ``None``."""
     if b"\r" in block and block.count(b"\r\n") == block.count(b"\r"):
         block = block.replace(b"\r\n", b"\n")
-    if b"\r" in block or b"\\u" in block or not block.endswith(b"\n") or not block.isascii() and not _is_utf8(block):
+    if b"\r" in block or b"\\u" in block or not block.endswith(b"\n") or (not block.isascii() and not _is_utf8(block)):
         return None
     bytes_ = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(bytes_ == _LINE_END)
@@ -98,8 +98,10 @@ def _as_text(values: pl.Series) -> pl.Series | None:
     if values.dtype == pl.Int64:
         return values.cast(pl.String)
     if values.dtype == pl.Boolean:
-        return pl.select(pl.when(values).then(pl.lit("true")).when(~values).then(pl.lit("false"))).to_series().alias(
-            values.name
+        return (
+            pl.select(pl.when(values).then(pl.lit("true")).when(~values).then(pl.lit("false")))
+            .to_series()
+            .alias(values.name)
         )
     numbers = values.drop_nulls().to_numpy()
     if not (np.isfinite(numbers).all() and (np.abs(numbers) < _LARGEST_EXACT).all()):
@@ -108,6 +110,8 @@ def _as_text(values: pl.Series) -> pl.Series | None:
         return None
     different, places = np.unique(numbers, return_inverse=True)
     texts = pl.Series([str(int(one)) if one.is_integer() else str(one) for one in different.tolist()], dtype=pl.String)
-    return pl.Series(values.name, dtype=pl.String).clear(len(values)).scatter(
-        values.is_not_null().arg_true(), texts.gather(places)
+    return (
+        pl.Series(values.name, dtype=pl.String)
+        .clear(len(values))
+        .scatter(values.is_not_null().arg_true(), texts.gather(places))
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ _BATCH_ROWS = 125_000
 _JSON_BATCH_ROWS = 100_000
 _BROKEN_LINE_BATCH_ROWS = 50_000
 _LINE_END, _QUOTE = 10, 34
+_LARGEST_EXACT = 2.0**53
 _FORMS_COUNTED_BY_LINE = ("csv", "ndjson")
 _BAD_QUOTE = "a quote is not closed, or stands inside a field, or a field holds a line break"
 _NO_LINE_END = "the last line has no line end, so the file may be cut off"
@@ -360,7 +362,8 @@ def read_ndjson_records(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple
     with open_bytes(file, limit_bytes=limit_bytes) as stream:
         for block, first in _lines(stream, is_end_needed=False):
             is_empty = False
-            yield from _block_records(block, first)
+            for number, _, record in _block_records(block, first):
+                yield number, record
     if is_empty:
         raise _no_record()
 
@@ -369,8 +372,8 @@ def _no_record() -> RefusedFile:
     return RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
 
 
-def _block_records(block: bytes, first: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Line by line, by the careful way. ``first`` is how many lines stood before."""
+def _block_records(block: bytes, first: int) -> Iterator[tuple[int, bytes, dict[str, Any] | None]]:
+    """Row number, line and object, line by line. ``first`` is how many lines stood before."""
     _check_block(block, first + 1)
     for number, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").splitlines(), start=first + 1):
         try:
@@ -383,7 +386,7 @@ def _block_records(block: bytes, first: int) -> Iterator[tuple[int, dict[str, An
             raise RefusedFile(
                 "invalid_json", "the line is not JSON", remedy="send one JSON object per line", row=number
             ) from error
-        yield number, record if isinstance(record, dict) else None
+        yield number, line, record if isinstance(record, dict) else None
 
 
 def read_ndjson(
@@ -401,7 +404,12 @@ def read_ndjson(
             if contract is not None and b"\0" not in block:
                 plain = json_blocks.read_block(block.removeprefix(b"\xef\xbb\xbf"), contract)
             if plain is not None:
-                yield plain.with_columns(pl.int_range(first + 1, first + 1 + len(plain), dtype=pl.Int64).alias(ROW_NUMBER)), []
+                yield (
+                    plain.with_columns(
+                        pl.int_range(first + 1, first + 1 + len(plain), dtype=pl.Int64).alias(ROW_NUMBER)
+                    ),
+                    [],
+                )
             else:
                 yield from _careful_frames(block, first)
     if is_empty:
@@ -411,9 +419,9 @@ def read_ndjson(
 def _careful_frames(block: bytes, first: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     rows: list[dict[str, str | int | None]] = []
     broken: list[int] = []
-    for number, record in _block_records(block, first):
-        flat = _flat(record)
-        if flat is None:
+    for number, line, record in _block_records(block, first):
+        flat = None if record is None else _flat(record)
+        if flat is None or record is None or _says_a_key_twice(line, record):
             broken.append(number)
         else:
             flat[ROW_NUMBER] = number
@@ -425,15 +433,25 @@ def _careful_frames(block: bytes, first: int) -> Iterator[tuple[pl.DataFrame, li
         yield _records_frame(rows), broken
 
 
-def _flat(record: dict[str, Any] | None) -> dict[str, str | int | None] | None:
-    if record is None:
-        return None
+def _says_a_key_twice(line: bytes, record: dict[str, Any]) -> bool:
+    """Whether one of two values was lost in reading. Quotes are counted first; only odd lines are read once more."""
+    texts = sum(isinstance(value, str) for value in record.values())
+    if b"\\" not in line and line.count(b'"') == 2 * (len(record) + texts):
+        return False
+    pairs: list[tuple[str, Any]] = json.loads(line, object_pairs_hook=list)
+    return len(pairs) != len(record)
+
+
+def _flat(record: dict[str, Any]) -> dict[str, str | int | None] | None:
+    """The record as text; ``None`` for nested values, and for numbers that reading may have changed."""
     flat: dict[str, str | int | None] = {}
     for name, value in record.items():
         if isinstance(value, bool):
             flat[name] = "true" if value else "false"
         elif value is None or value == "":
             flat[name] = None
+        elif isinstance(value, float) and abs(value) >= _LARGEST_EXACT:
+            return None
         elif isinstance(value, str | int | float):
             flat[name] = str(value)
         else:

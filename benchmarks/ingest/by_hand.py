@@ -68,12 +68,14 @@ def script(stream: str, file: Path, folder: Path, *, threads: int, is_hashed_by_
     columns = _COLUMNS[stream]
     tested, checked, good, joins, hashes, listed = [], [], [], [], [], []
     for name, (kind, is_required, needs) in columns.items():
-        tests, value, test = _typed(name, kind, needs)
+        is_typed = file.suffix == ".parquet" and kind in ("integer", "date")
+        tests, value, test = _bounded(name, kind, needs) if is_typed else _typed(name, kind, needs)
         tested += [name, *tests]
         required = f"when {name} is null then 'required' " if is_required else ""
         checked += [f"{value} as {name}_typed", f"case {required}{test} end as {name}_fault"]
         listed.append(
-            f"select rowid + 1 as source_row_number, '{name}' as c, {name}_fault as rule from checked where {name}_fault is not null"
+            f"select rowid + 1 as source_row_number, '{name}' as c, {name}_fault as rule "
+            f"from checked where {name}_fault is not null"
         )
         if kind == "token" and is_hashed_by_row:
             good.append(f"{_hashed(f'{name}_typed', needs)} as {name}")
@@ -100,7 +102,10 @@ set TimeZone = 'UTC';
 create temp table checked as
   select {", ".join(checked)} from (select {", ".join(tested)} from {_source(columns, file)});
 {chr(10).join(hashes)}
-copy (select checked.rowid + 1 as source_row_number, {", ".join(good)} from checked {" ".join(joins)} where not coalesce({bad}, false))
+copy (
+  select checked.rowid + 1 as source_row_number, {", ".join(good)}
+  from checked {" ".join(joins)} where not coalesce({bad}, false)
+)
   to '{folder}/part.parquet' (format parquet, compression zstd);
 copy ({" union all ".join(listed)}) to '{folder}/quarantine.parquet' (format parquet);
 """
@@ -115,8 +120,7 @@ def _source(columns: dict[str, tuple[str, bool, str]], file: Path) -> str:
         )
     if file.suffix == ".ndjson":
         return f"read_json('{file}', format = 'newline_delimited', columns = {{{names}}})"
-    texts = ", ".join(f"cast({name} as varchar) as {name}" for name in columns)
-    return f"(select {texts} from read_parquet('{file}'))"
+    return f"read_parquet('{file}')"
 
 
 def _typed(name: str, kind: str, needs: str) -> tuple[list[str], str, str]:
@@ -143,14 +147,22 @@ def _typed(name: str, kind: str, needs: str) -> tuple[list[str], str, str]:
             f"when {cast} >= timestamp '2100-01-01' then 'range'",
         )
     if kind == "enumeration":
-        return [f"{name} in ({needs}) as {fits}"], f"case when {fits} then {name} end", (
-            f"when not {fits} then 'unknown_code'"
+        return (
+            [f"{name} in ({needs}) as {fits}"],
+            f"case when {fits} then {name} end",
+            (f"when not {fits} then 'unknown_code'"),
         )
     rule, pattern, more = "pattern", needs, ""
     if kind == "token":
         rule, pattern, more = "code_length", r"[^\x00-\x1f\x7f]{1,128}", f" and trim({name}) != ''"
     tests = [f"regexp_full_match({name}, '{pattern}'){more} as {fits}"]
     return tests, f"case when {fits} then {name} end", f"when not {fits} then '{rule}'"
+
+
+def _bounded(name: str, kind: str, needs: str) -> tuple[list[str], str, str]:
+    """A column that a Parquet file already types: its bounds are all there is to test."""
+    bounds = needs if kind == "integer" else "between date '1850-01-01' and date '2099-12-31'"
+    return [], name, f"when not ({name} {bounds}) then 'range'"
 
 
 def _hashed(name: str, kind: str) -> str:
@@ -160,7 +172,7 @@ def _hashed(name: str, kind: str) -> str:
 
 def main() -> None:
     """Hash the file, run the script."""
-    import duckdb
+    import duckdb  # late, so that writing the script does not need it
 
     file, sql = Path(sys.argv[1]), Path(sys.argv[2])
     with file.open("rb") as handle:

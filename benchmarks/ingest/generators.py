@@ -1,6 +1,6 @@
 """Inputs of any size, written chunk by chunk: the contract's own files, and questionnaire responses as FHIR NDJSON.
 
-About one row in a thousand breaks a rule, so that quarantine is part of every timing. The same seed gives the same file.
+About one row in a thousand breaks a rule, so that quarantine is part of every timing. One seed, one file.
 """
 
 from __future__ import annotations
