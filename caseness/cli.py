@@ -277,8 +277,8 @@ def _publish_words(body: dict[str, Any]) -> str:
     audit = body["audit"]
     headline = audit["headline"]
     accuracy = (
-        f"rates within {headline['greatest_rate_error_percentage_points']} percentage points, "
-        f"counts within {headline['greatest_count_error']:g}"
+        f"rates within {headline['greatest_possible_rate_error_percentage_points']} percentage points, "
+        f"counts within {headline['greatest_possible_count_error']}"
         if headline["measures_shown"]
         else "no rate is shown"
     )
@@ -286,7 +286,7 @@ def _publish_words(body: dict[str, Any]) -> str:
         f"release {body['release_id']} under profile {body['disclosure_profile']}\n"
         f"  audit: {audit['protected_cells']} hidden counts attacked in {audit['families']} families of tables, "
         f"{audit['recovered_exactly']} recovered, {audit['recovered_within_one']} within one, "
-        f"{audit['timed_out']} timed out, {audit['seconds']} s\n"
+        f"{audit['unanswered']} unanswered, {audit['seconds']} s\n"
         f"  headline: {accuracy}\n"
         f"  dropped by the audit: {', '.join(body['dropped']) or 'nothing'}"
     )

@@ -63,17 +63,27 @@ def overview(settings: Settings, file: Path, period_id: str) -> pd.DataFrame:
         settings,
         file,
         """
+        with latest as (
+            -- The newest figure that is not younger than the period it stands beside; else the oldest there is.
+            select * from pub_benchmarks
+            qualify row_number() over (
+                partition by measure_id, benchmark_kind
+                order by coalesce(period_start > (
+                    select max(period_end) from pub_service_overview where period_id = $1
+                ), false), period_start desc nulls last
+            ) = 1
+        )
         select
             measures.name, measures.higher_is, measures.formula, measures.denominator_text, measures.caveat,
             results.*, national.benchmark_percent as national_percent, standard.benchmark_percent as standard_percent,
             national.period_start as national_start, national.period_end as national_end
         from pub_service_overview as results
         inner join pub_measures as measures on results.measure_id = measures.measure_id
-        left join pub_benchmarks as national
+        left join latest as national
             on results.measure_id = national.measure_id and national.benchmark_kind = 'national_result'
-        left join pub_benchmarks as standard
+        left join latest as standard
             on results.measure_id = standard.measure_id and standard.benchmark_kind = 'standard'
-        where results.period_id = ?
+        where results.period_id = $1
         order by measures.higher_is, measures.name
         """,
         period_id,

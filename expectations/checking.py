@@ -25,7 +25,11 @@ _UNLINKED = "unlinked"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule found. ``failed_share`` is None where nothing was checked."""
+    """What one rule found. ``failed_share`` is None where nothing was checked.
+
+    ``people_checked`` and ``people_failed_at_least`` count the people behind the rows, since one person's eight forms
+    are one person; they equal the rows in a table that holds no person.
+    """
 
     rule_id: str
     table_name: str
@@ -34,6 +38,8 @@ class Finding:
     severity: str
     rows_checked: int | None
     rows_failed: int | None
+    people_checked: int | None
+    people_failed_at_least: int | None
     failed_share: float | None
     threshold_share: float
     status: str  # passed, failed, not_applicable, error
@@ -168,6 +174,7 @@ def check(
     chosen = list(rule_rows if rule_rows is not None else rules())
     with warehouse.reader(database, settings, with_deliveries=True) as connection:
         sizes = {rule["rule_id"]: _rows(connection, rule) for rule in chosen}
+        people = {name: _people(connection, name) for name in {rule["table_name"] for rule in chosen}}
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_sql(
@@ -191,7 +198,10 @@ def check(
     finally:
         dialect.close_all()
         logging.disable(logging.NOTSET)
-    findings = [_finding(rule, sizes[rule["rule_id"]], results.get(rule["rule_id"])) for rule in chosen]
+    findings = [
+        _finding(rule, sizes[rule["rule_id"]], results.get(rule["rule_id"]), people[rule["table_name"]])
+        for rule in chosen
+    ]
     return CheckReport(build_id, findings, round(time.monotonic() - started, 2))
 
 
@@ -200,7 +210,25 @@ def _rows(connection: Any, rule: Rule) -> int:
     return int(row[0]) if row else 0
 
 
-def _finding(rule: Rule, size: int, result: Any) -> Finding:
+def _people(connection: Any, table: str) -> tuple[int, int] | None:
+    """How many people a table is about and the most rows one of them has; ``None`` for a table without people."""
+    schema, _, name = table.partition(".")
+    columns = connection.execute(
+        "select column_name from information_schema.columns where table_schema = ? and table_name = ? "
+        "and column_name in ('person_id', 'person_token') order by column_name",
+        [schema, name],
+    ).fetchall()
+    if not columns:
+        return None
+    person = columns[0][0]
+    row = connection.execute(
+        f"select count(*), max(rows_of_one) from (select count(*) as rows_of_one from {table} "
+        f"where {person} is not null group by {person}) as of_people"
+    ).fetchone()
+    return (int(row[0]), int(row[1] or 1)) if row else (0, 1)
+
+
+def _finding(rule: Rule, size: int, result: Any, people: tuple[int, int] | None) -> Finding:
     checked: int | None = size
     failed: int | None = None
     if result is None:
@@ -228,6 +256,8 @@ def _finding(rule: Rule, size: int, result: Any) -> Finding:
         severity=rule["severity"],
         rows_checked=checked,
         rows_failed=failed,
+        people_checked=checked if people is None or checked is None else min(people[0], checked),
+        people_failed_at_least=failed if people is None or failed is None else -(-failed // people[1]),
         failed_share=share,
         threshold_share=float(rule["threshold_share"]),
         status=status,

@@ -133,7 +133,13 @@ def _finish(
     entry = prepared["entry"]
     if entry is None:
         return
-    if manifest.status_of(found.load_id) == "loaded":  # the same bytes twice in one delivery, read side by side
+    known = manifest.entry(found.load_id)
+    # The same bytes twice in one delivery, read side by side.
+    if (
+        known is not None
+        and known["load_status"] == "loaded"
+        and not landing.is_stated_earlier(entry["delivered_at"], known)
+    ):
         landing.discard(prepared["temporary"])
         report.files[-1] = FileReport(found.file, found.source, found.namespace, "already_loaded", found.load_id)
         return

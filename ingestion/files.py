@@ -13,9 +13,10 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -185,7 +186,7 @@ def _is_left_alone(name: str) -> bool:
     return name.startswith(_LEFT_ALONE) or any(part.startswith(".") for part in PurePosixPath(name).parts)
 
 
-def _check_members(entries: Iterable[zipfile.ZipInfo], limit_bytes: int) -> None:
+def _check_members(entries: Sequence[zipfile.ZipInfo], limit_bytes: int) -> None:
     seen: set[str] = set()
     total = 0
     for number, entry in enumerate(entries, start=1):
@@ -205,6 +206,9 @@ def _check_members(entries: Iterable[zipfile.ZipInfo], limit_bytes: int) -> None
         is_large = entry.file_size > _RATIO_COUNTS_FROM_BYTES
         if total > limit_bytes or (is_large and entry.file_size > _LARGEST_RATIO * max(1, entry.compress_size)):
             raise _hostile("archive_size", "the archive unpacks to more than is allowed")
+    placed = sorted((entry.header_offset, entry.compress_size) for entry in entries)
+    if any(start + size > following for (start, size), (following, _) in pairwise(placed)):
+        raise _hostile("archive_overlap", "two files of the archive share the same bytes")
 
 
 @contextmanager

@@ -63,13 +63,26 @@ def load_id_of(sha256: str, *, source: str, namespace: str, contract_version: st
     return hashlib.sha256(f"{sha256}|{source}|{namespace}|{contract_version}".encode()).hexdigest()[:32]
 
 
+def part_stem(entry: dict[str, Any]) -> str:
+    """What a load's parts are called: its id, and a mark where an earlier statement of its time took its place."""
+    return next((Path(name).stem for name in sorted(entry["parts"])), str(entry["load_id"]))
+
+
+def is_stated_earlier(stated_at: str | None, known: dict[str, Any]) -> bool:
+    """Whether a delivery of the same bytes says it was sent before the one that was loaded; no time comes first.
+
+    The earliest statement counts, so that the order in which the same deliveries arrive makes no difference.
+    """
+    return (stated_at or "") < (known["delivered_at"] or "")
+
+
 class PartWriter:
     """Writes the parts of one load under temporary names; nothing is visible until ``commit``."""
 
-    def __init__(self, settings: Settings, *, source: str, load_id: str) -> None:
+    def __init__(self, settings: Settings, *, source: str, stem: str) -> None:
         self._paths = settings.paths
         self._source = source
-        self._load_id = load_id
+        self._stem = stem
         self._writers: dict[str, tuple[pq.ParquetWriter, Path, Path]] = {}
         self.rows: dict[str, int] = {}
 
@@ -84,8 +97,8 @@ class PartWriter:
         if stream not in self._writers:
             folder = self._paths.parts / stream / self._source
             folder.mkdir(parents=True, exist_ok=True)
-            final = folder / f"{self._load_id}.parquet"
-            temporary = folder / f".{self._load_id}.{os.getpid()}{_TEMPORARY}"
+            final = folder / f"{self._stem}.parquet"
+            temporary = folder / f".{self._stem}.{os.getpid()}{_TEMPORARY}"
             writer = pq.ParquetWriter(
                 temporary,
                 table.schema,
@@ -176,9 +189,9 @@ class Manifest:
         """Every load, refused and retired ones included."""
         return list(self._entries.values())
 
-    def status_of(self, load_id: str) -> str | None:
-        """The status of a load, or ``None``."""
-        return self._entries[load_id]["load_status"] if load_id in self._entries else None
+    def entry(self, load_id: str) -> dict[str, Any] | None:
+        """What is known of a load, or ``None``."""
+        return self._entries.get(load_id)
 
     def commit(self, entry: dict[str, Any], temporary: dict[str, str]) -> str:
         """Make a prepared load visible: parts and quarantine under their names, the manifest entry, then its receipt.
@@ -198,8 +211,11 @@ class Manifest:
             os.replace(held, final)
             fsync_folder(final.parent)
         fault_point("parts_renamed")
+        before = self._entries.get(entry["load_id"], {"parts": {}})["parts"]
         self._write(entry)
         fault_point("receipt_written")
+        for name in set(before) - set(entry["parts"]):
+            (paths.parts / name).unlink(missing_ok=True)
         if entry["load_status"] == "loaded":
             for older in [other for other in self.of_file(entry["source_file_sha256"]) if _is_superseded(other, entry)]:
                 self.retire(older["load_id"], "superseded")

@@ -7,6 +7,7 @@ nowhere else. The parent makes the result visible (``landing.commit``) or throws
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -122,11 +123,19 @@ def prepare(
     report = FileReport(file.label, found.source_name, found.namespace, "loaded", found.load_id(sha256))
     prepared.report = report
     known = landing.entry_of(settings, report.load_id)
+    stem, stated = report.load_id, stated_at(found.delivery)
     if known is not None and known["load_status"] in ("loaded", "withdrawn"):
-        report.status = "already_loaded" if known["load_status"] == "loaded" else "withdrawn"
-        return prepared
-    _load(found, prepared, report, sha256, before, settings=settings, progress=progress)
+        if known["load_status"] == "withdrawn" or not landing.is_stated_earlier(stated, known):
+            report.status = "already_loaded" if known["load_status"] == "loaded" else "withdrawn"
+            return prepared
+        stem += "-" + hashlib.sha256(str(stated).encode()).hexdigest()[:8]
+    _load(found, prepared, report, sha256, before, stem, settings=settings, progress=progress)
     return prepared
+
+
+def stated_at(delivery: Delivery) -> str | None:
+    """When the delivery says it was sent, as the manifest writes it."""
+    return delivery.stated_at.isoformat(timespec="seconds") if delivery.stated_at else None
 
 
 def _recognise(file: SourceFile, delivery: Delivery, settings: Settings, limit: int) -> _Found | None:
@@ -144,12 +153,13 @@ def _load(
     report: FileReport,
     sha256: str,
     before: tuple[int, int, int],
+    stem: str,
     *,
     settings: Settings,
     progress: Callable[[int], None] | None,
 ) -> None:
     loading = _Loading(found, report, settings, Pseudonymiser(read_key(settings), settings.project))
-    writer = landing.PartWriter(settings, source=found.source_name, load_id=report.load_id)
+    writer = landing.PartWriter(settings, source=found.source_name, stem=stem)
     parts: dict[str, dict[str, Any]] = {}
     try:
         with behind(writer.write) as write:
@@ -172,7 +182,7 @@ def _load(
     quarantine, temporary = landing.write_quarantine(settings, report.load_id, loading.quarantine_rows())
     if temporary:
         prepared.temporary[str(quarantine["name"])] = temporary
-    delivery, stated = found.delivery, found.delivery.stated_at
+    delivery = found.delivery
     prepared.entry = {
         "manifest_version": landing.MANIFEST_VERSION,
         "load_id": report.load_id,
@@ -189,7 +199,7 @@ def _load(
         "deidentification": settings.deidentification.value,
         "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
         "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
-        "delivered_at": stated.isoformat(timespec="seconds") if stated else None,
+        "delivered_at": stated_at(delivery),
         "loaded_at": dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         "rows_in": report.rows_in,
         "rows_admitted": report.rows_admitted,

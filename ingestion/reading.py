@@ -34,7 +34,7 @@ _BATCH_ROWS = 125_000
 _JSON_BATCH_ROWS = 100_000
 _BROKEN_LINE_BATCH_ROWS = 50_000
 _LINE_END, _QUOTE = 10, 34
-_LARGEST_EXACT = 2.0**53
+_LARGEST_EXACT = 1 << 53
 _FORMS_COUNTED_BY_LINE = ("csv", "ndjson")
 _BAD_QUOTE = "a quote is not closed, or stands inside a field, or a field holds a line break"
 _NO_LINE_END = "the last line has no line end, so the file may be cut off"
@@ -389,6 +389,23 @@ def _block_records(block: bytes, first: int) -> Iterator[tuple[int, bytes, dict[
         yield number, line, record if isinstance(record, dict) else None
 
 
+_KEY = re.compile(rb'"\s*:')
+
+
+def _has_key_twice(line: bytes, record: dict[str, Any]) -> bool:
+    """Whether an object of the line names a key twice, of which a parser silently keeps the last."""
+    if len(_KEY.findall(line)) == len(record):
+        return False
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len({key for key, _ in pairs}) != len(pairs)
+
+    json.loads(line, object_pairs_hook=look)
+    return found
+
+
 def read_ndjson(
     file: SourceFile, *, limit_bytes: int, contract: Contract | None = None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
@@ -421,7 +438,7 @@ def _careful_frames(block: bytes, first: int) -> Iterator[tuple[pl.DataFrame, li
     broken: list[int] = []
     for number, line, record in _block_records(block, first):
         flat = None if record is None else _flat(record)
-        if flat is None or record is None or _says_a_key_twice(line, record):
+        if flat is None or record is None or _has_key_twice(line, record):
             broken.append(number)
         else:
             flat[ROW_NUMBER] = number
@@ -433,15 +450,6 @@ def _careful_frames(block: bytes, first: int) -> Iterator[tuple[pl.DataFrame, li
         yield _records_frame(rows), broken
 
 
-def _says_a_key_twice(line: bytes, record: dict[str, Any]) -> bool:
-    """Whether one of two values was lost in reading. Quotes are counted first; only odd lines are read once more."""
-    texts = sum(isinstance(value, str) for value in record.values())
-    if b"\\" not in line and line.count(b'"') == 2 * (len(record) + texts):
-        return False
-    pairs: list[tuple[str, Any]] = json.loads(line, object_pairs_hook=list)
-    return len(pairs) != len(record)
-
-
 def _flat(record: dict[str, Any]) -> dict[str, str | int | None] | None:
     """The record as text; ``None`` for nested values, and for numbers that reading may have changed."""
     flat: dict[str, str | int | None] = {}
@@ -451,7 +459,7 @@ def _flat(record: dict[str, Any]) -> dict[str, str | int | None] | None:
         elif value is None or value == "":
             flat[name] = None
         elif isinstance(value, float) and abs(value) >= _LARGEST_EXACT:
-            return None
+            return None  # a whole number too long for its type: its last digits are gone
         elif isinstance(value, str | int | float):
             flat[name] = str(value)
         else:

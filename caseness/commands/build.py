@@ -21,7 +21,9 @@ import ingestion
 from caseness import __version__, journal, warehouse
 from caseness.dbt_runner import project_folder, run_dbt
 from caseness.errors import NotReadyError, UsageError
+from caseness.faults import fault_point
 from caseness.settings import Settings
+from ingestion.landing import part_stem
 
 Progress = Callable[[str], None]
 _FINANCIAL_YEAR_START_MONTH = 4
@@ -104,7 +106,7 @@ def run_build(
             full_refresh
             or not paths.current.exists()
             or state.get("rules", {}).get("definitions_hash") != definitions_hash
-            or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
+            or not set(state.get("load_ids", [])) <= {part_stem(entry) for entry in loads}
         )
         known = set() if is_full else set(state["load_ids"])
         if is_full:
@@ -125,11 +127,13 @@ def run_build(
         with warehouse.writer(building, settings) as connection:
             rows = _mart_rows(connection)
         build_id = _build_id(rules, loads)
+        fault_point("build_finished")
         warehouse.take_place(building, paths.current)
+        fault_point("build_in_place")
         new_state = {
             "build_id": build_id,
             "code_version": __version__,
-            "load_ids": sorted(entry["load_id"] for entry in loads),
+            "load_ids": sorted(part_stem(entry) for entry in loads),
             "rules": rules,
             "deidentification": settings.deidentification.value,
         }

@@ -15,6 +15,7 @@ from caseness import journal
 from caseness.commands.build import read_build_state
 from caseness.errors import CasenessError
 from caseness.settings import Deidentification, Settings
+from ingestion.landing import part_stem
 
 _PINNED = {"duckdb": "1.5.", "dbt-core": "1.11.", "great-expectations": "1.24.", "streamlit": "1.67."}
 _LOW_DISK_GIGABYTES = 5
@@ -126,7 +127,7 @@ def _work(settings: Settings) -> list[Finding]:
     state = read_build_state(settings)
     if not state:
         return [Finding("build", "note", "nothing has been built yet", "run `caseness run PATH...`")]
-    loads = {row["load_id"] for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"}
+    loads = {part_stem(row) for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"}
     waiting = len(loads - set(state["load_ids"]))
     found = [
         Finding("build", "note", f"{waiting} files are landed but not built", "run `caseness build`")

@@ -157,6 +157,31 @@ def test_a_later_link_answer_and_voided_contact_change_the_outcome(tmp_path: Pat
     _assert_same(marts_content(stepwise), marts_content(whole))
 
 
+def test_late_rows_that_name_nobody_or_another_person_end_as_in_one_build(tmp_path: Path) -> None:
+    """Ownerless forms belong to the person of the referral they state; contacts of another person never count.
+
+    Course 1 gets its last forms without an owner, course 2 a contact under person 3's code. Then the owners come again.
+    """
+    only_first = [Course("1", phq9=(18,), gad7=(12,)), Course("2", treatment_days=(10, 24)), Course("3")]
+    first = write_delivery(tmp_path / "first", only_first)
+    second, third = tmp_path / "second", tmp_path / "third"
+    state_delivery(second, delivered_at="2025-02-28T20:00:00Z")
+    late = [*answer_rows("1", 1, "PHQ-9", items_of("PHQ-9", 4), day=60), *answer_rows("1", 1, "GAD-7", [0] * 7, day=60)]
+    write_rows(second / "questionnaire_answers.csv", [{**row, "person_code": ""} for row in late])
+    foreign = delivery_tables([Course("2", treatment_days=(10, 24, 38))])["care_contacts"][2:]
+    write_rows(second / "care_contacts.csv", [{**row, "person_code": "P3"} for row in foreign])
+    state_delivery(third, delivered_at="2025-03-31T20:00:00Z")
+    write_rows(third / "people.csv", [{"person_code": "P2", "sex": "male"}, {"person_code": "P3", "sex": "male"}])
+    whole = _in_steps([[first, second, third]], tmp_path / "whole")
+    facts = "select phq9_first, phq9_last, has_recovered, treatment_contacts from marts.episodes order by all"
+    assert fetch(whole, facts) == [(15, 4, True, 2), (15, 4, True, 3), (18, 4, True, 3)]
+    for name, steps in {
+        "stepwise": [[first], [second], [third]],
+        "forms-first": [[second], [first], [third]],
+    }.items():
+        _assert_same(marts_content(_in_steps(steps, tmp_path / name)), marts_content(whole))
+
+
 def test_a_failed_step_leaves_the_earlier_build_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The build works on a copy; what readers see changes only when every model and test has passed."""
     from caseness import dbt_runner

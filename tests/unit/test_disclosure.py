@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _table(rng: np.random.Generator, profile: str | None) -> System:
 
 def _recovered(profile: str | None, tables: int) -> tuple[int, int, int]:
     rng = np.random.default_rng(5)
-    reports = [attack(_table(rng, profile), seconds=30) for _ in range(tables)]
+    reports = [attack(_table(rng, profile), disclosure_profile("opensafely"), seconds=30) for _ in range(tables)]
     return (
         sum(one.protected_cells for one in reports),
         sum(one.recovered_exactly for one in reports),
@@ -146,3 +147,78 @@ def test_undeclared_tables_are_found() -> None:
 
 def test_project_folder_holds_the_macros() -> None:
     assert Path(project_folder() / "macros" / "disclosure" / "counts.sql").is_file()
+
+
+def _outcome(denominator: tuple[int | None, str], numerator: tuple[int | None, str], **where: Any) -> dict[str, Any]:
+    day = {"period_start": dt.date(2024, 4, 1), "period_end": dt.date(2025, 3, 31)}
+    base = {"measure_id": "recovery", "period_id": "all", "period_kind": "all", **day, **where}
+    return {
+        **base,
+        "denominator_count": denominator[0],
+        "denominator_status": denominator[1],
+        "numerator_count": numerator[0],
+        "numerator_status": numerator[1],
+    }
+
+
+def _attacked(overview: list[dict[str, Any]], groups: list[dict[str, Any]]) -> disclosure_audit.AttackReport:
+    profile = disclosure_profile("opensafely")
+    systems = disclosure_audit.outcome_systems(overview, groups, profile)
+    return attack(systems[("sex" if groups else "all"), "recovery"], profile, seconds=60)
+
+
+def test_a_hidden_numerator_is_small_or_everybody_and_nothing_between() -> None:
+    """58 to 62 in all less 48 to 52 of the others leave 6 to 14; of these the rule hides only 6 and 7."""
+    group = {"group_dimension": "sex"}
+    overview = [_outcome((200, "shown"), (60, "shown"))]
+    groups = [
+        _outcome((100, "shown"), (50, "shown"), **group, group_value="female"),
+        _outcome((100, "shown"), (None, "suppressed"), **group, group_value="male"),
+    ]
+    found = _attacked(overview, groups)
+    assert (found.protected_cells, found.recovered_exactly, found.recovered_within_one) == (1, 0, 1)
+    groups[0]["numerator_count"] = 55
+    assert _attacked(overview, groups).is_safe
+
+
+def test_quarters_are_attacked_with_the_year_they_add_up_to() -> None:
+    """Three quarters shown, the fourth hidden: 38 to 42 less at least 3 x 8 to 12 pin it to what is left."""
+    starts = [dt.date(2024, 4, 1), dt.date(2024, 7, 1), dt.date(2024, 10, 1), dt.date(2025, 1, 1)]
+    ends = [*(day - dt.timedelta(days=1) for day in starts[1:]), dt.date(2025, 3, 31)]
+    counts = [(10, "shown"), (10, "shown"), (10, "shown"), (None, "suppressed")]
+    quarters = [
+        _outcome((50, "shown"), count, period_id=f"q{n}", period_kind="quarter", period_start=start, period_end=end)
+        for n, (start, end, count) in enumerate(zip(starts, ends, counts, strict=True))
+    ]
+    whole = _outcome((200, "shown"), (45, "shown"))
+    assert _attacked([whole, *quarters], []).is_broken  # 43 less 3 x 12 is 7 at least, and the rule hides 7 at most
+    whole["numerator_count"] = 35
+    assert _attacked([whole, *quarters], []).is_safe
+
+
+def test_counts_that_contradict_the_rule_are_not_called_safe() -> None:
+    impossible = [_outcome((100, "shown"), (None, "suppressed")), _outcome((50, "shown"), (None, "suppressed"))]
+    found = _attacked(impossible, [])
+    assert found.contradictions
+    assert found.is_broken
+    assert not found.is_safe
+
+
+def test_what_a_manifest_says_of_accuracy_follows_from_published_numbers() -> None:
+    profile = disclosure_profile("opensafely")
+    row = {**_outcome((1045, "shown"), (1015, "shown")), "rate_percent": 97.1, "rate_status": "shown"}
+    truths = [
+        {
+            "measure_id": "recovery",
+            "period_id": "all",
+            "numerator_count": n,
+            "denominator_count": d,
+            "rate_percent": 100 * n / d,
+        }
+        for n, d in ((1013, 1047), (1016, 1044))
+    ]
+    said = [disclosure_audit.headline_accuracy([row], [truth], profile) for truth in truths]
+    assert said[0].published() == said[1].published()
+    assert said[0].measured_rate_error_percentage_points != said[1].measured_rate_error_percentage_points
+    wrong = {**truths[0], "numerator_count": 1010, "rate_percent": 100 * 1010 / 1047}
+    assert not disclosure_audit.headline_accuracy([row], [wrong], profile).is_within_the_rule

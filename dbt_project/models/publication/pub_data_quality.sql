@@ -14,10 +14,10 @@ final as (
         findings.check_kind,
         findings.severity,
         findings.status,
-        {{ rounded_count('findings.rows_checked', 'findings.rows_checked') }} as rows_checked_count,
-        {{ count_status('findings.rows_checked', 'findings.rows_checked') }} as rows_checked_status,
-        {{ rounded_count('findings.rows_failed', 'findings.rows_failed') }} as rows_failed_count,
-        {{ count_status('findings.rows_failed', 'findings.rows_failed') }} as rows_failed_status,
+        {{ rounded_count('findings.rows_checked', 'findings.people_checked') }} as rows_checked_count,
+        {{ count_status('findings.rows_checked', 'findings.people_checked') }} as rows_checked_status,
+        {{ rounded_count('findings.rows_failed', 'findings.people_failed_at_least') }} as rows_failed_count,
+        {{ count_status('findings.rows_failed', 'findings.people_failed_at_least') }} as rows_failed_status,
         findings.reason,
         findings.remedy
     from findings

@@ -13,6 +13,8 @@ final as (
         status,
         rows_checked,
         rows_failed,
+        people_checked,
+        people_failed_at_least,
         reason,
         remedy
     from source
