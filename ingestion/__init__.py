@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ingestion.door import ingest, person_tokens, raw_streams
+    from ingestion.erasure import Erased, ErasureReason, erasures, forget, settle
     from ingestion.landing import deliveries_table, landed_parts, manifest_entries, quarantine_parts, reconcile
     from ingestion.reports import IngestReport
+    from ingestion.sealed import write as write_sealed
 
 __all__ = [
+    "Erased",
+    "ErasureReason",
     "IngestReport",
     "deliveries_table",
+    "erasures",
+    "forget",
     "ingest",
     "landed_parts",
     "manifest_entries",
@@ -20,9 +26,12 @@ __all__ = [
     "quarantine_parts",
     "raw_streams",
     "reconcile",
+    "settle",
+    "write_sealed",
 ]
 
 _PLACES = {
+    **dict.fromkeys(("Erased", "ErasureReason", "erasures", "forget", "settle"), "erasure"),
     **dict.fromkeys(("ingest", "person_tokens", "raw_streams"), "door"),
     **dict.fromkeys(
         ("deliveries_table", "landed_parts", "manifest_entries", "quarantine_parts", "reconcile"), "landing"
@@ -33,6 +42,8 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     """Heavy imports wait until a name is asked for: the children of the door import this package too."""
+    if name == "write_sealed":
+        return importlib.import_module("ingestion.sealed").write
     if name not in _PLACES:
         raise AttributeError(name)
     return getattr(importlib.import_module(f"ingestion.{_PLACES[name]}"), name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from caseness.settings import IdentifierPolicy
+from caseness.settings import Settings
 from ingestion.contracts import contracts
 from ingestion.delivery import Delivery
 from ingestion.files import SourceFile
@@ -33,8 +33,12 @@ class ReadContext:
 
     spec: dict[str, Any]
     delivery: Delivery
-    identifiers: IdentifierPolicy
-    limit_bytes: int
+    settings: Settings
+
+    @property
+    def limit_bytes(self) -> int:
+        """Most bytes a file may hold, unpacked."""
+        return self.settings.file_size_limit_megabytes << 20
 
 
 @dataclass

@@ -9,7 +9,7 @@ from functools import cache
 import polars as pl
 
 from caseness.settings import Settings
-from ingestion import clinical_codes
+from ingestion import clinical_codes, deidentification
 from ingestion.contracts import Column, Contract
 from ingestion.exact_forms import distinct, has_form, nulls, split_times
 from ingestion.pseudonyms import Pseudonymiser
@@ -65,8 +65,11 @@ def cast(
 ) -> Cast:
     """Apply ``contract`` to a text frame (columns by source name plus ``source_row_number``).
 
-    Columns that the text lacks are missing. Values that break a rule become missing and are listed once each.
+    Columns that the text lacks are missing. Values that break a rule become missing and are listed once each. The
+    de-identification profile in force alters the contract and may move dates; ``RefusedFile`` for what it rules out.
     """
+    deidentification.check_profile(text, contract, settings)
+    contract = deidentification.contract_for(contract, settings)
     rows = text.get_column(ROW_NUMBER)
     landed: dict[str, pl.Series] = {}
     problems: list[pl.DataFrame] = []
@@ -88,9 +91,9 @@ def cast(
         )
         if column.is_required:
             complain(values.is_null(), column, "required")
-        typed, faults, local_date = _typed(
-            values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone
-        )
+        typed, faults, local_date = deidentification.typed(
+            values, column, text, settings=settings, namespace=namespace
+        ) or _typed(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone)
         if column.kind == "clinical_code":
             typed, faults = _clinical_codes(values, column, text, settings)
         for rule, mask in faults:
@@ -104,6 +107,12 @@ def cast(
             landed[column.local_date_as] = local_date.alias(column.local_date_as)
     frame = pl.DataFrame([*landed.values(), rows])
     problems.extend(_row_rules(frame, contract, rows))
+    ownerless = deidentification.rows_without_shift(frame, contract, settings)
+    if ownerless is not None:
+        complain(
+            ownerless, next(c for c in contract.columns if c.landed_name == "person_token"), "shift_without_person"
+        )
+    frame = deidentification.shift_dates(frame, contract, settings=settings, pseudonymiser=pseudonymiser)
     return Cast(frame, pl.concat(problems) if problems else empty_problems())
 
 
@@ -326,5 +335,4 @@ def _is_code(values: pl.Series) -> pl.Series:
 
 
 def _token_series(pseudonymiser: Pseudonymiser, codes: pl.Series, column: Column, namespace: str) -> pl.Series:
-    kind = column.token_kind or column.name
-    return pl.Series("token", pseudonymiser.tokens(codes.to_list(), kind=kind, namespace=namespace), dtype=pl.String)
+    return pseudonymiser.token_series(codes, kind=column.token_kind or column.name, namespace=namespace).alias("token")

@@ -1,80 +1,111 @@
-"""A disk that fills up while loading: a plain sentence, nothing half loaded, and the next run works."""
+"""A full disk: one plain sentence, an exit code of its own, nothing half loaded, and the next run works."""
 
 from __future__ import annotations
 
+import errno
 import os
-import random
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import ingestion
+from caseness.commands.build import run_build
+from caseness.errors import DiskFullError
 from caseness.settings import Settings
-from tests.fixtures.depth import times
+from tests.fixtures.life import caseness
 from tests.fixtures.small_service import Course, home_settings, write_delivery
-
-
-@pytest.fixture(scope="module")
-def deliveries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Deliveries whose parts take some megabytes."""
-    folder = tmp_path_factory.mktemp("deliveries")
-    for number in range(6):
-        courses = [Course(str(10_000 * number + n), treatment_days=tuple(range(10, 130, 7))) for n in range(1, 900)]
-        write_delivery(folder / f"d{number}", courses)
-    return folder
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system in memory whose size a test sets by remounting it."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs privileges")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    """A file system of 2 MB. Needs to be root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if os.name != "posix" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
-def _resize(disk: Path, kilobytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(disk)], check=True)
+def _grow(folder: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
-def _ingest(settings: Settings, deliveries: Path) -> subprocess.CompletedProcess[str]:
-    root = str(Path(ingestion.__file__).parents[1])
-    environment = {
-        **os.environ,
-        "CASENESS_HOME": str(settings.home),
-        "CASENESS_KEY_FILE": str(settings.key_file),
-        "PYTHONPATH": root,
-    }
-    words = [sys.executable, "-m", "caseness.cli", "ingest", str(deliveries)]
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+def _people(folder: Path, count: int) -> Path:
+    rows = "".join(f"P{n}{n * 7919 % 104729},1980-05-17,female\n" for n in range(count))
+    folder.mkdir()
+    (folder / "people.csv").write_text("person_code,birth_date,sex\n" + rows, encoding="utf-8")
+    (folder / "delivery.yml").write_text("source: small_service\n", encoding="utf-8")
+    return folder
 
 
-@pytest.mark.parametrize("seed", range(times(1, deep=50)))
-def test_a_full_disk_ends_the_load_plainly_and_nothing_is_half_there(
-    seed: int, small_disk: Path, deliveries: Path, tmp_path: Path
+def test_ingest_on_a_full_disk_stops_in_one_sentence_and_works_once_there_is_room(
+    small_disk: Path, tmp_path: Path
 ) -> None:
-    chance = random.Random(seed)
-    settings = home_settings(small_disk / "home").with_changes(key_file=tmp_path / "pseudonym.key")
-    (tmp_path / "pseudonym.key").write_bytes(b"0123456789abcdef0123456789abcdef-tests-only\n")
-    _resize(small_disk, chance.randint(200, 2600))
-    ended = _ingest(settings, deliveries)
-    assert ended.returncode != 0
-    assert "Traceback" not in ended.stderr
-    assert "disk" in ended.stderr
-    _resize(small_disk, 64_000)
-    acknowledged = {e["load_id"] for e in ingestion.reconcile(settings, is_deep=True) if e["load_status"] == "loaded"}
-    assert _ingest(settings, deliveries).returncode == 0
-    entries = ingestion.reconcile(settings, is_deep=True)
-    assert acknowledged <= {entry["load_id"] for entry in entries if entry["load_status"] == "loaded"}
-    assert sum(entry["rows_in"] for entry in entries) == sum(
-        entry["rows_admitted"] + entry["rows_quarantined"] for entry in entries
-    )
-    whole = home_settings(tmp_path / "whole" / "home").with_changes(key_file=settings.key_file)
-    ingestion.ingest([deliveries], settings=whole)
-    assert {e["load_id"]: e["parts"] for e in entries} == {e["load_id"]: e["parts"] for e in ingestion.reconcile(whole)}
+    """The reader's process meets the full disk; its file is not refused for it."""
+    home = small_disk / "home"
+    caseness(home, "ingest", write_delivery(tmp_path / "first", [Course("1")]))
+    many = _people(tmp_path / "many", 120_000)
+    answer = caseness(home, "ingest", many, code=9)
+    assert answer["error"] == "the disk is full; what was being written is as if it had not begun"
+    assert "free space" in answer["remedy"]
+    settings = Settings(home=home, threads=2)
+    assert len(ingestion.reconcile(settings, is_deep=True)) == 4
+    assert not list(settings.paths.parts.rglob(".*"))
+    assert caseness(home, "build", code=9)["exit_code"] == 9
+    assert not list(settings.paths.temporary.glob("*.duckdb"))
+    _grow(small_disk, "64m")
+    report = caseness(home, "ingest", many)
+    assert (report["files_loaded"], report["rows_admitted"]) == (1, 120_000)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_at_the_commit_leaves_the_manifest_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    from ingestion import landing
+
+    settings = home_settings(tmp_path / "home")
+    delivery = write_delivery(tmp_path / "in", [Course("1")])
+    write, calls = landing.write_atomically, [0]
+
+    def full(path: Path, content: bytes) -> None:
+        calls[0] += 1
+        if calls[0] > 2:
+            raise OSError(number, os.strerror(number))
+        write(path, content)
+
+    monkeypatch.setattr(landing, "write_atomically", full)
+    with pytest.raises(DiskFullError):
+        ingestion.ingest([delivery], settings=settings)
+    monkeypatch.undo()
+    assert len(ingestion.reconcile(settings, is_deep=True)) == 2
+    report = ingestion.ingest([delivery], settings=settings).as_dict()
+    assert (report["files_loaded"], report["files_already_loaded"]) == (2, 2)
+
+
+def test_a_full_disk_while_building_keeps_the_current_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from caseness import build_state
+    from tests.fixtures.small_service import fetch
+
+    settings = home_settings(tmp_path / "home")
+    ingestion.ingest([write_delivery(tmp_path / "in", [Course("1")])], settings=settings)
+    run_build(settings=settings)
+    ingestion.ingest([write_delivery(tmp_path / "more", [Course("2")])], settings=settings)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(build_state, "copied", full)
+    with pytest.raises(DiskFullError):
+        run_build(settings=settings)
+    monkeypatch.undo()
+    assert fetch(settings, "select count(*) from marts.episodes") == [(1,)]
+    run_build(settings=settings)
+    assert fetch(settings, "select count(*) from marts.episodes") == [(2,)]
+    assert all(pq.ParquetFile(part).metadata.num_rows for part in settings.paths.parts.rglob("*.parquet"))
