@@ -11,7 +11,7 @@ import polars as pl
 from caseness.settings import Settings
 from ingestion import clinical_codes, deidentification
 from ingestion.contracts import Column, Contract
-from ingestion.exact_forms import distinct, has_form, nulls, split_times
+from ingestion.exact_forms import distinct, has_form, nulls, plain_numbers, split_times
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import ROW_NUMBER
 from screening.definitions import definitions
@@ -29,11 +29,13 @@ _LATEST_POSSIBLE_YEAR = "2100-01-01"
 # (?-u) keeps \d to the ASCII digits: full-width digits would pass otherwise, and then fail to be numbers.
 _TIMESTAMP = r"(?-u)^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$"
 _OFFSET = r"(?-u)(Z|[+-]\d{2}:\d{2})$"
+_INTEGER = r"(?-u)^-?(0|[1-9]\d{0,8})$"
+_DECIMAL = r"(?-u)^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
 _DATE_FORM = "0000-00-00"
 _USUAL_TIMES = tuple(
     "0000-00-00T00:00:00" + tail for tail in ("Z", "+00:00", ".000Z", ".000+00:00", "", ".000000Z", ".000000+00:00")
 )
-_FEW_TEXTS = ("integer", "boolean", "pattern", "time_zone")
+_FEW_TEXTS = ("boolean", "pattern", "time_zone")
 
 
 def polars_type(duckdb_type: str) -> pl.DataType:
@@ -202,16 +204,31 @@ def _clinical_codes(
 
 
 def _numbers(values: pl.Series, column: Column) -> Typed:
-    shape = r"(?-u)^-?(0|[1-9]\d{0,8})$" if column.kind == "integer" else r"(?-u)^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
-    fits = values.str.contains(shape)
-    clean = values.set(~fits.fill_null(False), None)
-    typed = clean.cast(pl.Int32) if column.kind == "integer" else clean.cast(pl.Float64)
+    fits, typed = (
+        _whole_numbers(values) if column.kind == "integer" else _shaped_numbers(values, _DECIMAL, pl.Float64())
+    )
     outside = nulls(values, pl.Boolean).fill_null(False)
     if column.minimum is not None:
         outside = outside | (typed.cast(pl.Float64) < float(column.minimum)).fill_null(False)
     if column.maximum is not None:
         outside = outside | (typed.cast(pl.Float64) > float(column.maximum)).fill_null(False)
     return typed.set(outside, None) if outside.any() else typed, [(column.kind, ~fits), ("range", outside)], None
+
+
+def _whole_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Which texts are whole numbers, and the numbers: at once where they are written plainly, else by their shape."""
+    plain, typed = plain_numbers(values)
+    odd = ~plain & values.is_not_null()
+    if not odd.any():
+        return plain, typed
+    fits, numbers = _shaped_numbers(values.filter(odd), _INTEGER, pl.Int32())
+    rows = odd.arg_true()
+    return plain.scatter(rows, fits), typed.scatter(rows, numbers)
+
+
+def _shaped_numbers(values: pl.Series, shape: str, kind: pl.DataType) -> tuple[pl.Series, pl.Series]:
+    fits = values.str.contains(shape)
+    return fits, values.set(~fits.fill_null(False), None).cast(kind)
 
 
 def _dates(values: pl.Series, column: Column) -> Typed:

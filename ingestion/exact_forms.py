@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Bytes = Any
+_LARGEST_PLAIN = 999_999_999
 
 
 def has_form(values: pl.Series, form: str) -> pl.Series:
@@ -61,6 +62,25 @@ def split_times(values: pl.Series, form: str) -> tuple[pl.Series, pl.Series, pl.
         times = nulls(values, pl.Datetime("us")).scatter(rows, times)
         offsets = None if offsets is None else nulls(values, pl.Int32).scatter(rows, offsets)
     return mask, times, nulls(values, pl.Int32) if offsets is None else offsets
+
+
+def plain_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Which texts are whole numbers from 0 to 999999999 written as short as can be, and the numbers (null elsewhere).
+
+    Whatever the conversion accepts beside that (a sign, zeros in front) makes a text longer than its number needs.
+    """
+    typed = values.cast(pl.Int32, strict=False)
+    numbers = typed.fill_null(-1).to_numpy()
+    width = np.ones(len(numbers), dtype=np.uint8)
+    most = int(numbers.max(initial=0))
+    for power in (10**place for place in range(1, 9)):
+        if power > most:
+            break
+        width += numbers >= power
+    plain = (values.str.len_bytes() == pl.Series(width)).fill_null(False) & (typed >= 0).fill_null(False)
+    if most > _LARGEST_PLAIN:
+        plain &= (typed <= _LARGEST_PLAIN).fill_null(False)
+    return plain, typed if plain.all() else typed.set(~plain, None)
 
 
 def nulls(values: pl.Series, kind: pl.DataType | type[pl.DataType]) -> pl.Series:

@@ -28,7 +28,8 @@ def read_block(block: bytes, contract: Contract) -> pl.DataFrame | None:
     """The block's rows as text columns, or ``None``."""
     if b"\r" in block and block.count(b"\r\n") == block.count(b"\r"):
         block = block.replace(b"\r\n", b"\n")
-    if b"\r" in block or b"\\u" in block or not block.endswith(b"\n") or (not block.isascii() and not _is_utf8(block)):
+    has_escape = b"\\" in block and b"\\u" in block  # one letter is found far faster than two
+    if b"\r" in block or has_escape or not block.endswith(b"\n") or (not block.isascii() and not _is_utf8(block)):
         return None
     bytes_ = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(bytes_ == _LINE_END)

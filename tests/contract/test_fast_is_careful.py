@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ DATES = _near(
     "2024-03-01", "2024-02-30", "2023-02-29", "0000-01-01", "1849-12-31", "2100-01-01", "2024-3-1", "2024-03-1"
 )
 NUMBERS = _near("0", "-0", "7", "007", "+5", " 5", "5 ", "-12", "999999999", "1000000000", "1e2", "1.0", "1_000", "")
+INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,8})\Z")
 COLUMN = Column(name="x", landed_name="x", kind="integer", description="", minimum="-99", maximum="99999")
 
 
@@ -106,6 +109,17 @@ def test_judging_each_text_once_is_judging_each_row(values: list[str | None], ki
     each, rules, _ = casting._typed_text(_series(values), column)
     present = _series(values).is_not_null()
     _assert_same(once, (each, [(rule, mask.fill_null(False) & present) for rule, mask in rules], None))
+
+
+def test_what_is_written_plainly_is_what_the_expression_says() -> None:
+    """Every text of up to four letters that a number, or what a converter takes for one, may be made of."""
+    letters = "0179+-eE._ ,xX\t٣²"
+    texts = ["".join(letter) for size in range(1, 5) for letter in itertools.product(letters, repeat=size)]
+    texts += ["", "999999999", "1000000000", "2147483647", "2147483648", "-999999999", "0999999999"]
+    fits, typed = casting._whole_numbers(_series([*texts, None]))
+    said = _series([*texts, None]).str.contains(casting._INTEGER)
+    assert_series_equal(fits.fill_null(False), said.fill_null(False), check_names=False)
+    assert [number for number in typed if number is not None] == [int(text) for text in texts if INTEGER.match(text)]
 
 
 # --- files --------------------------------------------------------------------------------------------------------
