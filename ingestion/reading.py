@@ -27,10 +27,10 @@ from ingestion.files import SourceFile, open_bytes, open_seekable
 from ingestion.problems import RefusedFile
 
 ROW_NUMBER = "source_row_number"
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 LONGEST_FIELD_BYTES = 1 << 20
 LONGEST_LINE_BYTES = 128 << 20
-_BATCH_ROWS = 125_000
+_BATCH_ROWS = 100_000
 _JSON_BATCH_ROWS = 100_000
 _BROKEN_LINE_BATCH_ROWS = 50_000
 _LINE_END, _QUOTE = 10, 34
