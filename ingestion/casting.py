@@ -36,6 +36,7 @@ _USUAL_TIMES = tuple(
     "0000-00-00T00:00:00" + tail for tail in ("Z", "+00:00", ".000Z", ".000+00:00", "", ".000000Z", ".000000+00:00")
 )
 _FEW_TEXTS = ("boolean", "pattern", "time_zone")
+_PARTIAL_DATE = r"(?-u)^\d{4}(-\d{2})?$"
 
 
 def polars_type(duckdb_type: str) -> pl.DataType:
@@ -237,7 +238,9 @@ def _dates(values: pl.Series, column: Column) -> Typed:
     wrong = typed.is_null()
     bounds = pl.Series([column.minimum or "1850-01-01", _LATEST_POSSIBLE_YEAR]).str.to_date("%Y-%m-%d")
     outside = ((typed < bounds[0]) | (typed >= bounds[1])).fill_null(False)
-    return typed.set(outside, None) if outside.any() else typed, [("date", wrong), ("range", outside)], None
+    is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
+    faults = [("partial_date", is_partial), ("date", wrong & ~is_partial), ("range", outside)]
+    return typed.set(outside, None) if outside.any() else typed, faults, None
 
 
 def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
@@ -264,7 +267,13 @@ def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
     outside = (work.get_column("utc").dt.year() >= int(_LATEST_POSSIBLE_YEAR[:4])).fill_null(False)
     utc = work.get_column("utc").alias(name)
     local_date = work.get_column("local").dt.date().set(wrong, None)
-    faults = [("timestamp", wrong & ~lacks_offset), ("timestamp_offset", lacks_offset), ("range", outside)]
+    is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
+    faults = [
+        ("partial_date", is_partial),
+        ("timestamp", wrong & ~lacks_offset & ~is_partial),
+        ("timestamp_offset", lacks_offset),
+        ("range", outside),
+    ]
     return utc, faults, local_date
 
 
@@ -327,23 +336,15 @@ def _clocks_of_any_form(values: pl.Series) -> pl.DataFrame:
 def _tokens(
     values: pl.Series, column: Column, text: pl.DataFrame, *, pseudonymiser: Pseudonymiser, namespace: str
 ) -> Typed:
-    if column.namespace_column:
-        fits = _is_code(values)
-        work = pl.DataFrame({"code": values.set(~fits.fill_null(False), None)})
-        work = work.with_columns(text.get_column(column.namespace_column).alias("namespace"))
-        tokens = [
-            group.with_columns(_token_series(pseudonymiser, group.get_column("code"), column, str(space)))
-            for (space,), group in work.drop_nulls().unique().group_by("namespace")
-        ]
-        if not tokens:
-            return nulls(values, pl.String), [("code_length", ~fits)], None
-        joined = work.join(pl.concat(tokens), on=["code", "namespace"], how="left", maintain_order="left")
-        return joined.get_column("token").alias(values.name), [("code_length", ~fits)], None
+    kind = column.token_kind or column.name
+    if column.namespace_column or column.kind_column:
+        return _tokens_by_row(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace)
     codes, places = distinct(values)
     fits = _is_code(codes)
-    good = codes.filter(fits)
     made = nulls(codes, pl.String)
-    made = made.scatter(fits.arg_true(), _token_series(pseudonymiser, good, column, namespace)) if len(good) else made
+    if fits.any():
+        tokens = pseudonymiser.token_series(codes.filter(fits), kind=kind, namespace=namespace)
+        made = made.scatter(fits.arg_true(), tokens)
     return made.gather(places).alias(values.name), [("code_length", (~fits).gather(places))], None
 
 
@@ -351,5 +352,20 @@ def _is_code(values: pl.Series) -> pl.Series:
     return values.str.contains(r"^[^\x00-\x1f\x7f]{1,128}$") & (values.str.strip_chars() != "")
 
 
-def _token_series(pseudonymiser: Pseudonymiser, codes: pl.Series, column: Column, namespace: str) -> pl.Series:
-    return pseudonymiser.token_series(codes, kind=column.token_kind or column.name, namespace=namespace).alias("token")
+def _tokens_by_row(
+    values: pl.Series, column: Column, text: pl.DataFrame, *, pseudonymiser: Pseudonymiser, namespace: str
+) -> Typed:
+    """Where another column says whose code it is, or of what kind."""
+    fits = _is_code(values)
+    kinds = text.get_column(column.kind_column) if column.kind_column else pl.lit(column.token_kind or column.name)
+    spaces = text.get_column(column.namespace_column) if column.namespace_column else pl.lit(namespace)
+    work = pl.DataFrame({"code": values.set(~fits.fill_null(False), None)})
+    work = work.with_columns(kinds.alias("kind"), spaces.alias("namespace"))
+    tokens: list[pl.DataFrame] = []
+    for (space, kind), group in work.drop_nulls().unique().group_by("namespace", "kind"):
+        found = pseudonymiser.token_series(group.get_column("code"), kind=str(kind), namespace=str(space))
+        tokens.append(group.with_columns(found.alias("token")))
+    if not tokens:
+        return nulls(values, pl.String), [("code_length", ~fits)], None
+    joined = work.join(pl.concat(tokens), on=["code", "namespace", "kind"], how="left", maintain_order="left")
+    return joined.get_column("token").alias(values.name), [("code_length", ~fits)], None

@@ -22,7 +22,8 @@ from ingestion.loading import Overrides, refuse_whole
 from ingestion.problems import Problem
 from ingestion.pseudonyms import Pseudonymiser, read_key
 from ingestion.reports import FileReport, IngestReport
-from ingestion.sources.fhir.reader import plain_id
+from ingestion.sources import sources
+from ingestion.sources.fhir.elements import plain_id
 from ingestion.workers import WorkerLostError, Workers
 
 Progress = Callable[[str], None]
@@ -57,6 +58,7 @@ def ingest(
         source=check_name(source, "source"),
         time_zone=time_zone,
     )
+    sources(settings.paths.sources)  # a home's own mapping that is wrong says so before any file is read
     report = IngestReport()
     with journal.exclusive(settings.paths.lock, purpose="ingest"):
         home.begin(settings)

@@ -25,6 +25,7 @@ from ingestion import json_blocks
 from ingestion.contracts import Contract
 from ingestion.files import SourceFile, open_bytes, open_seekable
 from ingestion.problems import RefusedFile
+from ingestion.trailers import TrailedReader, Trailer
 
 ROW_NUMBER = "source_row_number"
 BLOCK_BYTES = 8 << 20
@@ -82,12 +83,15 @@ class _Transcoded(io.RawIOBase):
 
 
 @contextmanager
-def _open_text(file: SourceFile, *, limit_bytes: int, encoding: str) -> Iterator[io.BufferedReader[Any]]:
+def _open_text(
+    file: SourceFile, *, limit_bytes: int, encoding: str = "utf-8", trailer: Trailer | None = None
+) -> Iterator[io.BufferedReader[Any]]:
     with open_bytes(file, limit_bytes=limit_bytes) as stream:
-        if codecs.lookup(encoding).name == "utf-8":
-            yield stream
-        else:
-            yield io.BufferedReader(_Transcoded(stream, encoding), buffer_size=1 << 20)
+        if codecs.lookup(encoding).name != "utf-8":
+            stream = io.BufferedReader(_Transcoded(stream, encoding), buffer_size=1 << 20)
+        if trailer is not None:
+            stream = io.BufferedReader(TrailedReader(stream, trailer), buffer_size=1 << 20)
+        yield stream
 
 
 def _check_block(block: bytes, first_row: int) -> None:
@@ -114,7 +118,7 @@ def _unify_line_ends(block: bytes, *, crlf: bool, first_row: int) -> bytes:
     return block.replace(b"\r\n", b"\n") if crlf else block
 
 
-def _check_header(header: Sequence[str], known: Collection[str]) -> None:
+def check_header(header: Sequence[str], known: Collection[str]) -> None:
     """Refuse names that repeat or are blank. Only known names are told: in a file without a header they are values."""
     if len(set(header)) != len(header):
         twice = sorted({name for name in header if header.count(name) > 1}, key=lambda name: (name not in known, name))
@@ -152,16 +156,21 @@ def _lines(stream: io.BufferedReader[Any], *, is_end_needed: bool = True) -> Ite
 
 
 def read_csv(
-    file: SourceFile, *, limit_bytes: int, known: Collection[str] = (), form: CsvForm = _OWN_FORM
+    file: SourceFile,
+    *,
+    limit_bytes: int,
+    known: Collection[str] = (),
+    form: CsvForm = _OWN_FORM,
+    trailer: Trailer | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Frames of an RFC 4180 CSV in its declared form (a byte order mark is dropped), with one header line.
 
     Raises ``RefusedFile`` for anything else, with row and rule. A header without rows yields one empty frame. ``known``
-    are the column names that a message may tell.
+    are the column names that a message may tell; a ``trailer`` is no row, and knows its count once all is read.
     """
     header: list[str] | None = None
     crlf = False
-    with _open_text(file, limit_bytes=limit_bytes, encoding=form.encoding) as stream:
+    with _open_text(file, limit_bytes=limit_bytes, encoding=form.encoding, trailer=trailer) as stream:
         if stream.peek(4)[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise RefusedFile("encoding", "the file is UTF-16, not UTF-8", remedy=_FIX_EXPORT)
         for block, first in _lines(stream):
@@ -176,7 +185,7 @@ def read_csv(
             if header is None:
                 line, _, block = block.partition(b"\n")
                 header = _quoted_fields(line.decode("utf-8"), 0, form.delimiter)
-                _check_header(header, known)
+                check_header(header, known)
                 first = 1
             yield _block_frame(block, header, first, form.delimiter)
     if header is None:
@@ -297,7 +306,7 @@ def _records_with_line_breaks(
         for fields in records:
             if header is None:
                 header = fields
-                _check_header(header, known)
+                check_header(header, known)
                 continue
             if len(fields) != len(header):
                 raise RefusedFile(
@@ -352,14 +361,26 @@ def _rows_frame(rows: list[list[str]], header: list[str], first: int) -> pl.Data
     )
 
 
-def read_ndjson_records(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def read_csv_header(file: SourceFile, *, limit_bytes: int, form: CsvForm = _OWN_FORM) -> list[str]:
+    """The names in a CSV file's first line, to tell whose file it is; none where it has no such line."""
+    try:
+        with _open_text(file, limit_bytes=limit_bytes, encoding=form.encoding) as stream:
+            line = stream.readline(LONGEST_FIELD_BYTES).removeprefix(b"\xef\xbb\xbf")
+        return _quoted_fields(line.decode("utf-8").rstrip("\r\n"), 0, form.delimiter)
+    except (UnicodeDecodeError, RefusedFile):
+        return []
+
+
+def read_ndjson_records(
+    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Each line's row number and its JSON object; ``None`` for a line that is blank or another JSON value.
 
     Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes, a line that is not JSON and a last line that is
     cut off (a whole object without a line end is read).
     """
     is_empty = True
-    with open_bytes(file, limit_bytes=limit_bytes) as stream:
+    with _open_text(file, limit_bytes=limit_bytes, trailer=trailer) as stream:
         for block, first in _lines(stream, is_end_needed=False):
             is_empty = False
             for number, _, record in _block_records(block, first):
@@ -407,14 +428,14 @@ def _has_key_twice(line: bytes, record: dict[str, Any]) -> bool:
 
 
 def read_ndjson(
-    file: SourceFile, *, limit_bytes: int, contract: Contract | None = None
+    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None, contract: Contract | None = None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Frames of flat JSON objects as text, and the rows that were not such objects.
 
     Where the objects' ``contract`` is known, plain blocks are read at once.
     """
     is_empty = True
-    with open_bytes(file, limit_bytes=limit_bytes) as stream:
+    with _open_text(file, limit_bytes=limit_bytes, trailer=trailer) as stream:
         for block, first in _lines(stream, is_end_needed=False):
             is_empty = False
             plain = None
@@ -477,7 +498,7 @@ def read_parquet(file: SourceFile, *, limit_bytes: int, known: Collection[str] =
     try:
         with open_seekable(file, limit_bytes=limit_bytes) as handle:
             table = pq.ParquetFile(handle)
-            _check_header(table.schema_arrow.names, known)
+            check_header(table.schema_arrow.names, known)
             if sum(table.metadata.row_group(i).total_byte_size for i in range(table.num_row_groups)) > limit_bytes:
                 raise RefusedFile(
                     "too_large", "the file is larger than allowed", remedy="raise file_size_limit_megabytes"
