@@ -170,6 +170,10 @@ def ingest(
     """Land deliveries: every row is admitted or quarantined, with file, row, column, rule and remedy."""
 
     def work(settings: Any, voice: Any) -> int:
+        from ingestion.files import count_files
+        from ingestion.workers import start_early
+
+        start_early(settings, files=count_files(paths))
         import ingestion
         from caseness.commands.initialise import run_init
 

@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import orjson
 import polars as pl
 import pyarrow.parquet as pq
@@ -30,6 +29,9 @@ from caseness.settings import Settings
 from ingestion import sealed
 from ingestion.contracts import contracts
 from ingestion.landing import Manifest, landed_parts, seal_of
+
+if TYPE_CHECKING:
+    import duckdb
 
 PERSON_COLUMNS = ("person_token", "linked_person_token")
 _PERSON = "person"

@@ -26,6 +26,7 @@ from ingestion import sealed
 from ingestion.casting import polars_type
 from ingestion.contracts import contracts
 from ingestion.problems import REMEDIES
+from ingestion.reading import ROW_NUMBER
 
 MANIFEST_VERSION = 2
 _TEMPORARY = ".tmp"
@@ -99,7 +100,14 @@ class PartWriter:
             folder.mkdir(parents=True, exist_ok=True)
             final = folder / f"{self._load_id}.parquet"
             temporary = folder / f".{self._load_id}.{os.getpid()}{_TEMPORARY}"
-            self._writers[stream] = (pq.ParquetWriter(temporary, table.schema, compression="zstd"), temporary, final)
+            writer = pq.ParquetWriter(
+                temporary,
+                table.schema,
+                compression="zstd",
+                use_dictionary=_repeated_texts(frame, columns),
+                column_encoding={ROW_NUMBER: "DELTA_BINARY_PACKED"},
+            )
+            self._writers[stream] = (writer, temporary, final)
         self._writers[stream][0].write_table(table.cast(self._writers[stream][0].schema))
         self.rows[stream] = self.rows.get(stream, 0) + len(frame)
 
@@ -125,6 +133,12 @@ class PartWriter:
                 writer.close()
             temporary.unlink(missing_ok=True)
         self._writers = {}
+
+
+def _repeated_texts(frame: pl.DataFrame, columns: dict[str, str]) -> list[str]:
+    """Text columns that a dictionary makes smaller; for the others, and for numbers, looking for one costs time."""
+    texts = [name for name, kind in columns.items() if kind == "varchar"]
+    return [name for name in texts if frame.get_column(name).n_unique() <= len(frame) // 2]
 
 
 def seal_of(path: Path) -> dict[str, Any]:

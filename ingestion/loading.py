@@ -28,6 +28,7 @@ from ingestion.pseudonyms import Key, Pseudonymiser, read_key
 from ingestion.reading import ROW_NUMBER
 from ingestion.reports import FileReport
 from ingestion.sources import Source, sources
+from ingestion.stages import ahead, behind
 from screening.definitions import definitions
 
 _FIRST_ROWS = 5
@@ -108,9 +109,17 @@ class _Found:
 
 
 def prepare(
-    file: SourceFile, *, settings: Settings, overrides: Overrides, progress: Callable[[int], None] | None = None
+    file: SourceFile,
+    *,
+    settings: Settings,
+    overrides: Overrides,
+    progress: Callable[[int], None] | None = None,
+    hashed: tuple[list[int], str] | None = None,
 ) -> Prepared:
-    """Read one file into parts under temporary names. Never raises for what the file holds: it is refused instead."""
+    """Read one file into parts under temporary names. Never raises for what the file holds: it is refused instead.
+
+    ``hashed`` is what the file's hash was in a certain state; it counts while the file is still in that state.
+    """
     prepared = Prepared(file.label)
     try:
         delivery = read_delivery(file).with_overrides(**vars(overrides))
@@ -121,7 +130,7 @@ def prepare(
         if found is None:
             return prepared
         before = file.state()
-        sha256 = file.sha256()
+        sha256 = hashed[1] if hashed and tuple(hashed[0]) == before else file.sha256()
     except RefusedFile as refusal:
         if file.name != FILE_NAME:
             name = overrides.source or "unknown"
@@ -188,10 +197,11 @@ def _load(
     writer = landing.PartWriter(settings, source=found.source_name, load_id=report.load_id)
     parts: dict[str, dict[str, Any]] = {}
     try:
-        for stream, frame in loading.run():
-            writer.write(stream, frame)
-            if progress is not None:
-                progress(report.rows_in)
+        with behind(writer.write) as write:
+            for stream, frame in loading.run():
+                write(stream, frame)
+                if progress is not None:
+                    progress(report.rows_in)
         loading.finish()
         if found.file.state() != before:
             raise RefusedFile("changed", "the file changed while it was read", remedy="send it once it is complete")
@@ -258,7 +268,7 @@ class _Loading:
         """Typed, admitted rows by stream."""
         found = self._found
         context = ReadContext(found.source.spec, found.delivery, self._settings)
-        for batch in found.source.reader.read(found.file, found.recognition, context):
+        for batch in ahead(found.source.reader.read(found.file, found.recognition, context)):
             self._file.rows_in += batch.records
             self._outside.update(batch.identifier_fields)
             self._fault_rows(found.recognition.stream or "several", batch.faults)
@@ -495,12 +505,17 @@ def _positive_risk_items(answers: pl.DataFrame | None) -> int:
         or not {"instrument_code", "item_number", "answer_value"} <= set(answers.columns)
     ):
         return 0
+    rules = definitions("risk_items")
+    asked = answers.filter(
+        pl.col("item_number").is_in(sorted({row["item_number"] for row in rules}))
+        & pl.col("instrument_code").is_in(sorted({row["instrument_code"] for row in rules}))
+    )
     value = pl.col("answer_value").cast(pl.Float64, strict=False)
     is_positive = pl.lit(False)
-    for row in definitions("risk_items"):
+    for row in rules:
         is_positive = is_positive | (
             (pl.col("instrument_code") == row["instrument_code"])
             & (pl.col("item_number") == row["item_number"])
             & _COMPARE[row["comparator"]](value, float(row["threshold_value"]))
         )
-    return answers.filter(is_positive.fill_null(False)).height
+    return asked.filter(is_positive.fill_null(False)).height

@@ -11,6 +11,7 @@ import yaml
 
 from screening.definitions import definitions
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LOAD_METADATA = {
     "load_id": "varchar",
     "source_name": "varchar",
@@ -112,7 +113,7 @@ def contracts() -> dict[str, Contract]:
     for entry in sorted(files(__package__).iterdir(), key=lambda item: item.name):
         if not entry.name.endswith(".yml"):
             continue
-        body = yaml.safe_load(entry.read_text(encoding="utf-8"))
+        body = yaml.load(entry.read_text(encoding="utf-8"), _LOADER)  # noqa: S506 - safe, and ten times as fast
         found[body["stream"]] = Contract(
             stream=body["stream"],
             version=body["version"],

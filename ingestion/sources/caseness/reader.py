@@ -55,7 +55,7 @@ def _frames(
     elif form == "parquet":
         yield from ((frame, []) for frame in reading.read_parquet(file, limit_bytes=limit, known=names))
     else:
-        yield from reading.read_ndjson(file, limit_bytes=limit)
+        yield from reading.read_ndjson(file, limit_bytes=limit, contract=contract)
 
 
 def check_columns(text: pl.DataFrame, contract: Contract, batch: Batch, context: ReadContext) -> list[str]:
