@@ -75,6 +75,7 @@ invalid_first     10:02,17:02       10=28,17=16,24=8    10=9,17=4       yes     
 invalid_anxiety   10:02,17:02       10=16,17=8          10=9,17=4,24=22 yes      16>8  9>x  yes      no        unknown
 in_progress_last  10:02,17:02       10=16,17=12,24=2-   10=9,17=4       yes      16>12 9>4  yes      no        better
 in_progress_first 10:02,17:02       9=2-,10=16,17=8     10=9,17=4       yes      16>8  9>4  yes      yes       better
+in_progress_wrong 10:02,17:02       10=16,17=8,24=30-   10=9,17=4       yes      16>8  9>4  yes      yes       better
 placed_by_date    10:02,17:02       10=16~,60=8~        10=9~,17=4~     yes      16>8  9>4  yes      yes       better
 dated_after       10:02,17:02       10=16~,17=12~,61=2~ 10=9,17=4       yes      16>12 9>4  yes      no        better
 dated_before      10:02,17:02       -1=26~,0=16~,17=8~  10=9,17=4       yes      16>8  9>4  yes      yes       better
