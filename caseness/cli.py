@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog="Exit codes: 0 done; 2 wrong call; 3 a file was refused; 4 a check, test or audit failed; "
-    "5 a step is missing; 6 another process writes; 7 the home is damaged; 8 time limit.",
+    "5 a step is missing; 6 another process writes; 7 the home is damaged; 8 time limit; 9 the disk is full.",
 )
 Home = Annotated[Path | None, typer.Option("--home", help="Home folder (default: CASENESS_HOME, or .home).")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -61,11 +61,14 @@ def _perform(
     json: bool,
     work: Callable[[Any, Any], int | None],
     default_home: Path | None = None,
+    reads_home: bool = True,
     **changes: Any,
 ) -> None:
     """Settings, voice, time limit, log line and exit code around one command."""
     from caseness.console import Voice, log, time_limit
     from caseness.errors import CasenessError, UsageError
+    from caseness.home import check as check_home
+    from caseness.journal import plain_disk_full
     from caseness.settings import Settings
 
     common: _Common = context.obj
@@ -82,7 +85,9 @@ def _perform(
                 settings = Settings(home=default_home, **given)
         except ValueError as error:
             raise UsageError(_settings_fault(error), remedy="see docs/settings.md") from error
-        with time_limit(settings.step_timeout_seconds, command):
+        with time_limit(settings.step_timeout_seconds, command), plain_disk_full():
+            if reads_home:
+                check_home(settings)
             code = work(settings, voice) or 0
     except CasenessError as error:
         voice.fail(error)
@@ -206,7 +211,9 @@ def build(
             )
         rows = ", ".join(f"{name} {count:,}" for name, count in report.rows.items())
         voice.answer(
-            report.as_dict(), text=f"build {report.build_id} as of {report.as_of_date}: {rows}; {report.seconds} s"
+            report.as_dict(),
+            text=f"build {report.build_id} as of {report.as_of_date}: {rows}; {report.seconds} s\n"
+            f"  content hash {report.content_hash}",
         )
 
     _perform(context, "build", home, quiet, json, work)
@@ -364,7 +371,7 @@ def demo(
             run_dashboard(settings=settings, port=port)
         return 0
 
-    _perform(context, "demo", home, quiet, json, work, default_home=Path(".home") / "demo")
+    _perform(context, "demo", home, quiet, json, work, reads_home=False, default_home=Path(".home") / "demo")
 
 
 @app.command()
@@ -430,7 +437,7 @@ def score(
         words = [f"{name.replace('_', ' ')}: {'none' if value is None else value}" for name, value in body.items()]
         voice.answer(body, text="\n".join(words))
 
-    _perform(context, "score", home, quiet, json, work)
+    _perform(context, "score", home, quiet, json, work, reads_home=False)
 
 
 @app.command()
@@ -456,7 +463,7 @@ def explain(
                 lines.append(f"{name.replace('_', ' ')}: {'none' if value is None else value}")
         voice.answer(body, text="\n".join(lines))
 
-    _perform(context, "explain", home, quiet, json, work)
+    _perform(context, "explain", home, quiet, json, work, reads_home=False)
 
 
 @app.command()
@@ -483,6 +490,182 @@ def token(
 
 
 @app.command()
+def withdraw(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(help="The delivered file, or its sha256.")],
+    reason: Annotated[str | None, typer.Option(help="Why: one of the codes that a wrong one lists.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Let the file come again.")] = False,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Take a delivered file back, before or after it came."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.withdraw import run_withdraw
+
+        body = run_withdraw(file, settings=settings, reason=reason, is_undone=undo)
+        if undo:
+            text = "the file may come again: deliver it" if body["was_withdrawn"] else "the file was not withdrawn"
+        else:
+            text = f"withdrawn; {body['loads_withdrawn']} loads taken out. Next: caseness build"
+        voice.answer(body, text=text)
+
+    _perform(context, "withdraw", home, quiet, json, work)
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    token: Annotated[str, typer.Argument(help="A token of the person; `caseness token` gives it.")],
+    reason: Annotated[str, typer.Option(help="erasure, consent_withdrawn or opt_out.")] = "erasure",
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Remove a person, every token linked to theirs and what hangs on them; they stay out."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.forget import run_forget
+
+        with voice.working("forget") as say:
+            body = run_forget(token, settings=settings, reason=reason, progress=say).as_dict()
+        streams = ", ".join(f"{name} {count:,}" for name, count in sorted(body["rows_by_stream"].items()))
+        voice.answer(
+            body,
+            text=f"{body['rows_removed']:,} rows removed ({streams or 'none'}), {body['parts_rewritten']} parts "
+            f"rewritten, {body['people_marked']} tokens marked; "
+            + ("the build was made anew\n" if body["was_built_anew"] else "there was no build to renew\n")
+            + "  Backups made before still hold the person: make new ones and destroy those.\n"
+            "  Releases hold counts, not people; the next one counts without this person.",
+        )
+
+    _perform(context, "forget", home, quiet, json, work)
+
+
+@app.command()
+def migrate(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Bring a home of an earlier release to this layout; a copy of what changes stays in the home."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.migrate import run_migrate
+
+        with voice.working("migrate") as say:
+            body = run_migrate(settings=settings, progress=say)
+        text = "the home has this release's layout: nothing to do"
+        if body["saved_as"]:
+            text = f"{body['entries_migrated']} loads migrated; the former manifest and journal lie in "
+            text += f"{body['saved_as']}\nnext: caseness build"
+        voice.answer(body, text=text)
+
+    _perform(context, "migrate", home, quiet, json, work, reads_home=False)
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    target: Annotated[Path, typer.Argument(help="A new folder, or a new file that ends in .tar.")],
+    with_key: Annotated[bool, typer.Option("--with-key", help="Put the pseudonym key into it.")] = False,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Save all of the home that cannot be built again, with a hash for every file."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.backup import run_backup
+
+        with voice.working("backup") as say:
+            body = run_backup(target, settings=settings, with_key=with_key, progress=say).as_dict()
+        key = (
+            "  CAUTION: THE PSEUDONYM KEY IS IN IT. Who holds this backup can tell whose rows these are."
+            if with_key
+            else "  The pseudonym key is NOT in it: keep it apart; without it nothing can be added to a restored home."
+        )
+        known = f"content hash {body['content_hash']}" if body["content_hash"] else "no content hash: build first"
+        voice.answer(body, text=f"{body['files']} files, {body['bytes']:,} bytes, {known}\n{key}")
+        if with_key:
+            voice.errors.print(key.strip(), markup=False)
+
+    _perform(context, "backup", home, quiet, json, work)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    backup: Annotated[Path, typer.Argument(help="What `caseness backup` made.")],
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Make a new home (--home) of a backup: every hash compared, then built anew from parts and journal."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.backup import run_restore
+
+        with voice.working("restore") as say:
+            body = run_restore(backup, settings=settings, progress=say).as_dict()
+        if body["is_same"]:
+            words = f"content hash {body['content_hash']}, the same as the backup's"
+        elif body["content_hash"] and body["content_hash_of_backup"]:
+            words = "the definitions of this release differ from the backup's, so the content hashes cannot be compared"
+        elif body["content_hash"]:
+            words = f"content hash {body['content_hash']}; the backup recorded none"
+        else:
+            words = "nothing was loaded, so nothing was built"
+        if not body["has_key"]:
+            words += "\n  The pseudonym key is not in the backup: put it into keys/ before the next ingest."
+        voice.answer(body, text=f"{body['files']} files restored to {body['home']}\n  {words}")
+
+    _perform(context, "restore", home, quiet, json, work)
+
+
+value_sets_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Licensed value sets: load and list.")
+app.add_typer(value_sets_app, name="valuesets")
+
+
+def _value_set_words(body: dict[str, Any]) -> str:
+    lines = [
+        f"{item['value_set']} {item['oid']}: {item['codes']:,} codes, version {item['version']}"
+        for item in body["value_sets"]
+    ]
+    return "\n".join(lines) or "no value set is loaded"
+
+
+@value_sets_app.command("load")
+def valuesets_load(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="CSV, or FHIR ValueSet with its expansion (JSON).")],
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Load expansions that are not shipped, all or none; the same file twice changes nothing."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.valuesets import run_load
+
+        body = run_load(paths, settings=settings)
+        done = f"{len(body['loaded'])} loaded, {len(body['already_loaded'])} already loaded. Next: caseness build\n"
+        voice.answer(body, text=done + _value_set_words(body))
+
+    _perform(context, "valuesets load", home, quiet, json, work)
+
+
+@value_sets_app.command("list")
+def valuesets_list(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Value sets that are loaded, with version and number of codes."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.valuesets import run_list
+
+        body = run_list(settings=settings)
+        voice.answer(body, text=_value_set_words(body))
+
+    _perform(context, "valuesets list", home, quiet, json, work)
+
+
+@app.command()
 def doctor(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
     """What is missing or misconfigured, in plain words."""
 
@@ -498,7 +681,7 @@ def doctor(context: typer.Context, home: Home = None, quiet: Quiet = False, json
         voice.answer(body, text="\n".join(words))
         return 1 if body["problems"] else 0
 
-    _perform(context, "doctor", home, quiet, json, work)
+    _perform(context, "doctor", home, quiet, json, work, reads_home=False)
 
 
 def main() -> None:

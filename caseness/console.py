@@ -6,7 +6,7 @@ import datetime as dt
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -112,5 +112,5 @@ def log(settings: Settings, command: str, **facts: Any) -> None:
     if path.exists() and path.stat().st_size > _LOG_SIZE_LIMIT:
         path.replace(folder / "caseness.1.jsonl")
     line = {"at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"), "command": command, **facts}
-    with path.open("ab") as handle:
+    with suppress(OSError), path.open("ab") as handle:  # a full disk must not hide what the command has to say
         handle.write(orjson.dumps(line) + b"\n")

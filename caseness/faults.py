@@ -15,10 +15,23 @@ FAULT_POINTS = (
     "entry_committed",
     "receipt_written",
     "entry_retired",
+    "change_announced",
+    "withdrawal_marked",
     "build_finished",
     "build_in_place",
     "release_written",
     "release_in_place",
+    "person_marked",
+    "part_rewritten",
+    "entry_erased",
+    "parts_erased",
+    "builds_removed",
+    "migration_saved",
+    "entry_migrated",
+    "migration_journalled",
+    "backup_written",
+    "backup_unpacked",
+    "home_restored",
 )
 _passed: Counter[str] = Counter()
 

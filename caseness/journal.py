@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from caseness.errors import DamagedHomeError, LockedError
+from caseness.errors import DamagedHomeError, DiskFullError, LockedError, is_disk_full
 
 GENESIS = "0" * 64
 LONGEST_RECEIPT_BYTES = 1 << 20
@@ -40,11 +40,15 @@ def fsync_folder(folder: Path) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a whole file or none of it: temporary name, fsync, rename, fsync of the folder."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     fsync_folder(path.parent)
 
 
@@ -53,6 +57,7 @@ def append(journal: Path, event: str, **facts: Any) -> str:
     journal.parent.mkdir(parents=True, exist_ok=True)
     with journal.open("a+b") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        _drop_torn_line(handle, _head(journal))
         previous = _last_hash(handle)
         body = {
             "event": event,
@@ -85,16 +90,35 @@ def _head(journal: Path) -> str | None:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["hash"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedHomeError("the journal's head is damaged", remedy=_RESTORE) from error
+        raise DamagedHomeError("the journal's head (head.json) was cut or changed", remedy=_RESTORE) from error
+
+
+def _tail(handle: BinaryIO) -> bytes:
+    """The end of the journal, long enough for its last receipts."""
+    size = handle.seek(0, os.SEEK_END)
+    handle.seek(max(0, size - 2 * LONGEST_RECEIPT_BYTES))
+    return handle.read()
+
+
+def _drop_torn_line(handle: BinaryIO, head: str | None) -> None:
+    """Remove a last line that a power cut tore: its event never counted, because the head names the line before it."""
+    tail = _tail(handle)
+    if not tail or tail.endswith(b"\n"):
+        return
+    whole = tail[: tail.rfind(b"\n") + 1]
+    if head is None or (_hash_of(whole) if whole else GENESIS) != head:
+        raise DamagedHomeError("the last line of the journal is not a receipt", remedy=_RESTORE)
+    handle.truncate(handle.seek(0, os.SEEK_END) - (len(tail) - len(whole)))
 
 
 def _last_hash(handle: BinaryIO) -> str:
     """Hash of the last receipt, read from the end so that a long journal costs nothing to append to."""
-    size = handle.seek(0, os.SEEK_END)
-    if size == 0:
-        return GENESIS
-    handle.seek(max(0, size - LONGEST_RECEIPT_BYTES))
-    last = handle.read().rstrip(b"\n").rsplit(b"\n", 1)[-1]
+    tail = _tail(handle)
+    return _hash_of(tail) if tail else GENESIS
+
+
+def _hash_of(lines: bytes) -> str:
+    last = lines.rstrip(b"\n").rsplit(b"\n", 1)[-1]
     try:
         return str(json.loads(last)["hash"])
     except (ValueError, KeyError, TypeError) as error:
@@ -102,6 +126,11 @@ def _last_hash(handle: BinaryIO) -> str:
             "the last line of the journal is not a receipt",
             remedy=_RESTORE,
         ) from error
+
+
+def has_head(journal: Path) -> bool:
+    """Whether the last receipt's hash stands beside the journal, as in every home but the first release's."""
+    return _head_path(journal).exists()
 
 
 def read(journal: Path) -> Iterator[dict[str, Any]]:
@@ -115,6 +144,10 @@ def read(journal: Path) -> Iterator[dict[str, Any]]:
     has_met_head = head is None
     with journal.open("r", encoding="utf-8", errors="replace") as handle:
         for number, line in enumerate(handle, start=1):
+            if not line.endswith("\n"):
+                if head is not None and previous == head:
+                    return  # torn by a power cut before its event counted
+                raise DamagedHomeError(f"journal line {number} is cut short", remedy=_RESTORE)
             try:
                 receipt = json.loads(line)
                 digest = receipt.pop("hash")
@@ -132,19 +165,37 @@ def read(journal: Path) -> Iterator[dict[str, Any]]:
             has_met_head = has_met_head or digest == head
             yield {**receipt, "hash": digest}
     if not has_met_head:
-        raise DamagedHomeError("the journal has lost its last lines", remedy=_RESTORE)
+        raise DamagedHomeError(
+            "the journal does not reach the receipt its head (head.json) names: one of the two was cut or changed",
+            remedy=_RESTORE,
+        )
 
 
 @contextmanager
 def exclusive(lock: Path, *, purpose: str) -> Iterator[None]:
-    """Hold the home's process lock, or raise ``LockedError`` at once."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedError(
-                f"another caseness process is writing to {lock.parent.name!r}, so {purpose} cannot start",
-                remedy="wait until it has finished, then run the command again",
-            ) from error
+    """Hold the home's process lock, or raise ``LockedError`` at once.
+
+    Whoever writes holds it, so it is also where a full disk becomes one plain ``DiskFullError``.
+    """
+    with plain_disk_full():
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LockedError(
+                    f"another caseness process is writing to {lock.parent.name!r}, so {purpose} cannot start",
+                    remedy="wait until it has finished, then run the command again",
+                ) from error
+            yield
+
+
+@contextmanager
+def plain_disk_full() -> Iterator[None]:
+    """Say a full disk in one sentence, whichever library met it."""
+    try:
         yield
+    except Exception as error:
+        if is_disk_full(error):
+            raise DiskFullError from error
+        raise

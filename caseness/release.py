@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from typing import Any
 import orjson
 
 import ingestion
-from caseness import __version__, disclosure_audit, journal, warehouse
-from caseness.commands.build import read_build_state
+from caseness import __version__, build_state, disclosure_audit, journal, warehouse
 from caseness.dbt_runner import project_folder, run_dbt
-from caseness.errors import CheckFailedError, NotReadyError
+from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError
+from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
 
 Progress = Callable[[str], None]
@@ -33,6 +34,9 @@ _STATEMENTS = {
     Deidentification.EXPERT_DETERMINATION: "De-identified by expert determination; see the report named.",
     Deidentification.SAFE_HARBOR: "Made from data de-identified by the Safe Harbor method (45 CFR 164.514(b)(2)).",
 }
+
+
+_NO_CALENDAR = "Its dates are no calendar dates: results by year or quarter are not computable."
 
 
 @dataclass
@@ -69,8 +73,9 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
     with journal.exclusive(settings.paths.lock, purpose="publish"):
         state = _ready(settings)
         profile = disclosure_audit.disclosure_profile(settings.disclosure_profile.value)
-        working = warehouse.working_copy(settings.paths.current, settings.paths.temporary / "publishing.duckdb")
+        working = settings.paths.temporary / "publishing.duckdb"
         try:
+            build_state.copied(settings, state, working)
             say("making the published tables")
             with warehouse.writer(working, settings) as connection:
                 for name in ("trajectory_means", "check_findings"):
@@ -79,7 +84,11 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
                 ["run", "--select", "tag:publication"],
                 database=working,
                 settings=settings,
-                variables={"as_of_date": state["rules"]["as_of_date"], "disclosure_profile": profile.name},
+                variables={
+                    "as_of_date": state["rules"]["as_of_date"],
+                    "disclosure_profile": profile.name,
+                    "dates_are_calendar": _dates_are_calendar(state),
+                },
             )
             say("attacking them")
             with warehouse.writer(working, settings) as connection:
@@ -96,16 +105,22 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
             say("putting the release in its place")
             _put_in_place(settings, state, folder, report)
         finally:
-            working.unlink(missing_ok=True)
+            warehouse.remove_database(working)
     report.seconds = round(time.monotonic() - started, 2)
     return report
 
 
+def _date_form(state: dict[str, Any]) -> str:
+    return str(state["rules"].get("date_form", "calendar"))
+
+
+def _dates_are_calendar(state: dict[str, Any]) -> bool:
+    return _date_form(state) == "calendar"
+
+
 def _ready(settings: Settings) -> dict[str, Any]:
     """The build state, when check and evaluate have run on this very build and no fatal rule failed."""
-    state = read_build_state(settings)
-    if not state:
-        raise NotReadyError("there is no build yet", remedy="run `caseness build` first (or `caseness run PATH...`)")
+    state = build_state.ready(settings)
     if state.get("deidentification") != settings.deidentification.value:
         raise NotReadyError(
             "the build was made under another de-identification profile", remedy="run `caseness build` again"
@@ -208,7 +223,8 @@ def _release_id(state: dict[str, Any], profile: str, settings: Settings) -> str:
         for name in ("trajectory_means", "check_findings")
     ]
     body = json.dumps([state["build_id"], profile, state["deidentification"], __version__, results], sort_keys=True)
-    return f"r_{state['rules']['as_of_date'].replace('-', '')}_{hashlib.sha256(body.encode()).hexdigest()[:12]}"
+    day = state["rules"]["as_of_date"].replace("-", "") if _dates_are_calendar(state) else "undated"
+    return f"r_{day}_{hashlib.sha256(body.encode()).hexdigest()[:12]}"
 
 
 def _write_metadata(
@@ -222,17 +238,19 @@ def _write_metadata(
         "release_id": release_id,
         "scope": SCOPE,
         "published_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "as_of_date": state["rules"]["as_of_date"],
+        "as_of_date": state["rules"]["as_of_date"] if _dates_are_calendar(state) else "no calendar date",
         "disclosure_profile": profile.name,
         "disclosure_rule": profile.description,
         "deidentification": state["deidentification"],
         "rounding_base": profile.rounding_base,
         "redact_at_or_below": profile.redact_at_or_below,
-        "data_period_start": span[0] if span else "",
-        "data_period_end": span[1] if span else "",
+        "date_form": _date_form(state),
+        "data_period_start": (span[0] if span else "") if _dates_are_calendar(state) else "no calendar date",
+        "data_period_end": (span[1] if span else "") if _dates_are_calendar(state) else "no calendar date",
         "sources": ", ".join(sorted({row["source_name"] for row in loads})),
         "statement": _STATEMENTS[Deidentification(state["deidentification"])]
-        + (f" Expert's report: {settings.expert_report}." if settings.expert_report else ""),
+        + (f" Expert's report: {settings.expert_report}." if settings.expert_report else "")
+        + ("" if _dates_are_calendar(state) else f" {_NO_CALENDAR} Form of the dates: {_date_form(state)}."),
     }
     connection.execute("create or replace table publication.release_metadata (key varchar, value varchar)")
     connection.executemany(
@@ -266,17 +284,24 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
         "audit": report.audit,
         "files": {name.name: hashlib.sha256(name.read_bytes()).hexdigest() for name in sorted(folder.glob("*.duckdb"))},
     }
+    manifest["seal"] = seal_of_manifest(manifest)
     journal.write_atomically(folder / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
     for file in folder.iterdir():
         file.chmod(0o444)
+    fault_point("release_written")
     target = settings.paths.releases / report.release_id
     settings.paths.releases.mkdir(parents=True, exist_ok=True)
+    if target.exists() and _fault_of_release(target):
+        # Damaged since: it makes way for the same content, and readers who have it open keep their file.
+        os.replace(target, settings.paths.temporary / f"{report.release_id}.damaged")
+        shutil.rmtree(settings.paths.temporary / f"{report.release_id}.damaged", ignore_errors=True)
     if target.exists():
         # The same inputs under the same rules: the release that readers may have open stays.
         shutil.rmtree(folder)
     else:
         os.replace(folder, target)
         journal.fsync_folder(settings.paths.releases)
+    fault_point("release_in_place")
     pointer = {"release_id": report.release_id, "files": report.files}
     journal.write_atomically(settings.paths.current_release, orjson.dumps(pointer, option=orjson.OPT_INDENT_2))
     journal.append(
@@ -287,3 +312,54 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
         disclosure_profile=report.disclosure_profile,
         dropped=report.dropped,
     )
+
+
+def release_faults(settings: Settings) -> list[str] | None:
+    """What is wrong with the published releases and the pointer to the current one; ``None`` when nothing is published.
+
+    Every file is hashed. A damaged journal is told elsewhere; here it only names no release.
+    """
+    paths = settings.paths
+    published = set()
+    with suppress(DamagedHomeError):
+        published = {receipt["release_id"] for receipt in journal.read(paths.journal) if receipt["event"] == "publish"}
+    if not published and not paths.current_release.exists():
+        return None
+    faults = []
+    try:
+        pointer = json.loads(paths.current_release.read_text(encoding="utf-8"))
+        named = [paths.releases / str(file) for file in pointer["files"].values()]
+        faults += [f"releases/{file.relative_to(paths.releases)} is missing" for file in named if not file.exists()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        faults.append("releases/current.json was cut, changed or removed")
+    folders = {path.name for path in paths.releases.iterdir() if path.is_dir()} if paths.releases.is_dir() else set()
+    for name in sorted(folders | published):
+        fault = _fault_of_release(paths.releases / name) if name in folders else "is missing"
+        if fault:
+            faults.append(f"releases/{name}{fault}" if fault.startswith("/") else f"releases/{name} {fault}")
+    return faults
+
+
+def _fault_of_release(folder: Path) -> str:
+    """What is wrong with one release, or nothing. A name is told with the slash before it."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        files = dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "/manifest.json was cut, changed or removed"
+    if manifest.get("seal", seal_of_manifest(manifest)) != seal_of_manifest(manifest):
+        return "/manifest.json was changed"
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"/{name} is missing"
+        with path.open("rb") as handle:
+            if hashlib.file_digest(handle, "sha256").hexdigest() != digest:
+                return f"/{name} was cut or changed after it was published"
+    return ""
+
+
+def seal_of_manifest(manifest: dict[str, Any]) -> str:
+    """Hash of a release's manifest without its own seal."""
+    body = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()

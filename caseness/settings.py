@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -78,6 +78,13 @@ class Settings(BaseSettings):
         max_length=200,
         description="Reference of the expert's report; required by the profile expert_determination.",
     )
+    date_shift_weeks: int = Field(
+        default=0,
+        ge=0,
+        le=520,
+        description="Moves all dates of a person by one random number of weeks, up to this many to either side; only "
+        "under expert_determination. 0: dates stay. What needs a calendar is then not computable.",
+    )
     identifiers: IdentifierPolicy = Field(
         default=IdentifierPolicy.REFUSE,
         description="refuse: a file with fields outside its contract is refused. drop: such fields are never read.",
@@ -113,6 +120,12 @@ class Settings(BaseSettings):
         if any(character in str(path) for character in "*?[]"):
             raise ValueError("the home folder's path may not hold * ? [ or ]: the engine would read them as wildcards")
         return path
+
+    @model_validator(mode="after")
+    def _shift_needs_an_expert(self) -> Settings:
+        if self.date_shift_weeks and self.deidentification is not Deidentification.EXPERT_DETERMINATION:
+            raise ValueError("date_shift_weeks is only allowed under the profile expert_determination")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -157,12 +170,16 @@ class HomePaths:
         self.parts = self.landing / "parts"
         self.manifest = self.landing / "manifest"
         self.withdrawn = self.landing / "withdrawn"
+        self.forgotten = self.landing / "forgotten.json"
+        self.value_sets = home / "value_sets"
+        self.backups = home / "backups"
         self.build = home / "build"
         self.current = self.build / "current.duckdb"
         self.build_state = self.build / "current.json"
+        self.next_build_state = self.build / "next.json"
         self.results = self.build / "results"
         self.dbt_target = self.build / "dbt"
-        self.periods = self.build / "measurement_periods.csv"
+        self.periods = home / "measurement_periods.csv"
         self.releases = home / "releases"
         self.current_release = self.releases / "current.json"
         self.journal = home / "journal" / "receipts.jsonl"

@@ -6,19 +6,27 @@ readers keep the snapshot they opened.
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
-from caseness.errors import NotReadyError
+from caseness.errors import DamagedHomeError, NotReadyError
 from caseness.journal import fsync_folder
 from caseness.settings import Settings
 
 RAW_SCHEMA = "raw"
+_BLOCK_BYTES = 1 << 22
+_DAMAGE_WORDS = (
+    "orrupt",
+    "checksum",
+    "not a valid DuckDB database",
+    "Could not read enough bytes",
+    "could not be read",
+)
 
 
 def quote_identifier(name: str) -> str:
@@ -64,16 +72,21 @@ def reader(
     """
     if not path.exists():
         raise NotReadyError(missing, remedy="run `caseness build` first (or `caseness run PATH...`)")
-    connection = duckdb.connect(
-        str(path),
-        read_only=True,
-        config={
-            "memory_limit": f"{settings.memory_limit_megabytes}MB",
-            "threads": settings.threads,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        },
-    )
+    try:
+        connection = duckdb.connect(
+            str(path),
+            read_only=True,
+            config={
+                "memory_limit": f"{settings.memory_limit_megabytes}MB",
+                "threads": settings.threads,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+    except duckdb.Error as error:
+        if is_damage(error):
+            raise damaged(path) from error
+        raise
     try:
         connection.execute("set TimeZone = 'UTC'")
         if with_deliveries:
@@ -86,6 +99,22 @@ def reader(
         yield connection
     finally:
         connection.close()
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the engine says that the bytes of a database file are not what it wrote."""
+    if isinstance(error, duckdb.SerializationException | duckdb.InternalException | duckdb.FatalException):
+        return True
+    return isinstance(error, duckdb.IOException) and any(words in str(error) for words in _DAMAGE_WORDS)
+
+
+def damaged(path: Path) -> DamagedHomeError:
+    """What to say of a database file that is not what was written."""
+    return DamagedHomeError(
+        f"{path.name} was cut or changed after it was written",
+        remedy="run `caseness build --full-refresh`, which makes the build anew from the parts; "
+        "a release is published anew with `caseness publish`",
+    )
 
 
 def create_raw_view(
@@ -146,14 +175,22 @@ def table_rows(connection: duckdb.DuckDBPyConnection, qualified_table: str) -> l
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def working_copy(source: Path, target: Path) -> Path:
-    """Copy a database to ``target`` for the next build; an absent source gives an absent target."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for stale in (target, target.with_name(target.name + ".wal")):
+def remove_database(path: Path) -> None:
+    """Remove a database and its write-ahead log."""
+    for stale in (path, path.with_name(path.name + ".wal")):
         stale.unlink(missing_ok=True)
-    if source.exists():
-        shutil.copyfile(source, target)
-    return target
+
+
+def working_copy(source: Path, target: Path) -> str:
+    """Copy a database to ``target`` for the next step; returns the hash of the bytes copied."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_database(target)
+    digest = hashlib.sha256()
+    with source.open("rb") as read, target.open("wb") as write:
+        while block := read.read(_BLOCK_BYTES):
+            digest.update(block)
+            write.write(block)
+    return digest.hexdigest()
 
 
 def take_place(built: Path, current: Path) -> None:

@@ -21,6 +21,7 @@ from screening.definitions import definitions
 Rule = dict[str, str]
 _COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
 _UNLINKED = "unlinked"
+_NOT_STATED = ("load_id", "source_name", "source_row_number")
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,24 @@ def _where(rule: Rule) -> str:
 def _query(rule: Rule) -> str:
     """What the suite looks at: a table, some of its rows, or whether each of its values has a form."""
     where = _where(rule)
+    if rule["check_kind"] == "statements_ordered":
+        return _ordered_statements(rule)
     chosen = "*"
     if rule["check_kind"] == "matches":
         form = warehouse.quote_literal(_parameters(rule)["regex"])
         chosen = f"regexp_full_match({warehouse.quote_identifier(rule['column_name'])}, {form}) as has_form"
     return f"select {chosen} from {rule['table_name']}" + (f" where {where}" if where else "")
+
+
+def _ordered_statements(rule: Rule) -> str:
+    """For each key with several statements, whether its latest ones agree or are told apart by what they state."""
+    table, keys = rule["table_name"], ", ".join(map(warehouse.quote_identifier, rule["column_name"].split(";")))
+    latest = f"rank() over (partition by {keys} order by recorded_at desc nulls last, delivered_at desc nulls last)"
+    return (
+        f"select count(*) = 1 as is_ordered from (select distinct * exclude ({', '.join(_NOT_STATED)}) from {table} "
+        f"semi join (select {keys} from {table} group by {keys} having count(*) > 1) as repeated using ({keys}) "
+        f"qualify {latest} = 1) as latest group by {keys}"
+    )
 
 
 def _expectation(rule: Rule, as_of_date: dt.date) -> Any:
@@ -146,6 +160,8 @@ def _expectation(rule: Rule, as_of_date: dt.date) -> Any:
         return gx.ExpectColumnValuesToNotBeInSet(column=columns[0], value_set=[_UNLINKED], **shared)
     if kind in ("is_true", "is_true_of_items", "is_false"):
         return gx.ExpectColumnValuesToBeInSet(column=columns[0], value_set=[kind != "is_false"], **shared)
+    if kind == "statements_ordered":
+        return gx.ExpectColumnValuesToBeInSet(column="is_ordered", value_set=[True], **shared)
     if kind == "matches":
         return gx.ExpectColumnValuesToBeInSet(column="has_form", value_set=[True], **shared)
     raise ValueError(f"rules.csv: {rule['rule_id']} has a kind nobody knows: {kind}")

@@ -2,13 +2,19 @@
 
 from ingestion.contracts import contracts
 from ingestion.door import ingest, person_tokens, raw_streams
+from ingestion.erasure import Erased, ErasureReason, erasures, forget, settle
 from ingestion.landing import deliveries_table, landed_parts, manifest_entries, quarantine_parts, reconcile
 from ingestion.reports import IngestReport
+from ingestion.sealed import write as write_sealed
 
 __all__ = [
+    "Erased",
+    "ErasureReason",
     "IngestReport",
     "contracts",
     "deliveries_table",
+    "erasures",
+    "forget",
     "ingest",
     "landed_parts",
     "manifest_entries",
@@ -16,4 +22,6 @@ __all__ = [
     "quarantine_parts",
     "raw_streams",
     "reconcile",
+    "settle",
+    "write_sealed",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from caseness.settings import IdentifierPolicy
+from caseness.settings import Settings
 from ingestion.contracts import contracts
 from ingestion.delivery import Delivery
 from ingestion.files import SourceFile
@@ -25,6 +25,7 @@ class Recognition:
     stream: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     companions: tuple[SourceFile, ...] = ()  # files beside it that its meaning depends on, such as a vocabulary
+    trailer_lines: int = 0  # lines at its end that are no rows
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,12 @@ class ReadContext:
 
     spec: dict[str, Any]
     delivery: Delivery
-    identifiers: IdentifierPolicy
-    limit_bytes: int
+    settings: Settings
+
+    @property
+    def limit_bytes(self) -> int:
+        """Most bytes a file may hold, unpacked."""
+        return self.settings.file_size_limit_megabytes << 20
 
 
 @dataclass

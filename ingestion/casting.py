@@ -9,7 +9,7 @@ from functools import cache
 import polars as pl
 
 from caseness.settings import Settings
-from ingestion import clinical_codes
+from ingestion import clinical_codes, deidentification
 from ingestion.contracts import Column, Contract
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import ROW_NUMBER
@@ -25,8 +25,9 @@ _POLARS_TYPES: dict[str, pl.DataType] = {
     "bigint": pl.Int64(),
 }
 _LATEST_POSSIBLE_YEAR = "2100-01-01"
-_TIMESTAMP = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$"
-_OFFSET = r"(Z|[+-]\d{2}:\d{2})$"
+# (?-u) keeps \d to the ASCII digits: full-width digits would pass otherwise, and then fail to be numbers.
+_TIMESTAMP = r"(?-u)^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$"
+_OFFSET = r"(?-u)(Z|[+-]\d{2}:\d{2})$"
 
 
 def polars_type(duckdb_type: str) -> pl.DataType:
@@ -58,8 +59,11 @@ def cast(
 ) -> Cast:
     """Apply ``contract`` to a text frame (columns by source name plus ``source_row_number``).
 
-    Columns that the text lacks are missing. Values that break a rule become missing and are listed once each.
+    Columns that the text lacks are missing. Values that break a rule become missing and are listed once each. The
+    de-identification profile in force alters the contract and may move dates; ``RefusedFile`` for what it rules out.
     """
+    deidentification.check_profile(text, contract, settings)
+    contract = deidentification.contract_for(contract, settings)
     rows = text.get_column(ROW_NUMBER)
     landed: dict[str, pl.Series] = {}
     problems: list[pl.DataFrame] = []
@@ -81,9 +85,9 @@ def cast(
         )
         if column.is_required:
             complain(values.is_null(), column, "required")
-        typed, faults, local_date = _typed(
-            values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone
-        )
+        typed, faults, local_date = deidentification.typed(
+            values, column, text, settings=settings, namespace=namespace
+        ) or _typed(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone)
         if column.kind == "clinical_code":
             typed, faults = _clinical_codes(values, column, text, settings)
         for rule, mask in faults:
@@ -97,6 +101,12 @@ def cast(
             landed[column.local_date_as] = local_date.alias(column.local_date_as)
     frame = pl.DataFrame([*landed.values(), rows])
     problems.extend(_row_rules(frame, contract, rows))
+    ownerless = deidentification.rows_without_shift(frame, contract, settings)
+    if ownerless is not None:
+        complain(
+            ownerless, next(c for c in contract.columns if c.landed_name == "person_token"), "shift_without_person"
+        )
+    frame = deidentification.shift_dates(frame, contract, settings=settings, pseudonymiser=pseudonymiser)
     return Cast(frame, pl.concat(problems) if problems else empty_problems())
 
 
@@ -177,7 +187,7 @@ def _clinical_codes(
 
 
 def _numbers(values: pl.Series, column: Column) -> Typed:
-    shape = r"^-?(0|[1-9]\d{0,8})$" if column.kind == "integer" else r"^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
+    shape = r"(?-u)^-?(0|[1-9]\d{0,8})$" if column.kind == "integer" else r"(?-u)^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
     fits = values.str.contains(shape)
     clean = values.set(~fits.fill_null(False), None)
     typed = clean.cast(pl.Int32) if column.kind == "integer" else clean.cast(pl.Float64)
@@ -190,7 +200,7 @@ def _numbers(values: pl.Series, column: Column) -> Typed:
 
 
 def _dates(values: pl.Series, column: Column) -> Typed:
-    shaped = values.set(~values.str.contains(r"^\d{4}-\d{2}-\d{2}$").fill_null(False), None)
+    shaped = values.set(~values.str.contains(r"(?-u)^\d{4}-\d{2}-\d{2}$").fill_null(False), None)
     typed = shaped.str.to_date("%Y-%m-%d", strict=False)
     wrong = typed.is_null()
     bounds = pl.Series([column.minimum or "1850-01-01", _LATEST_POSSIBLE_YEAR]).str.to_date("%Y-%m-%d")
@@ -203,7 +213,7 @@ def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
     work = pl.DataFrame({"text": values}).with_columns(
         pl.col("text").str.contains(_TIMESTAMP).alias("is_shaped"),
         pl.col("text").str.extract(_OFFSET, 1).alias("offset"),
-        pl.col("text").str.extract(r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)", 1).alias("clock"),
+        pl.col("text").str.extract(r"(?-u)^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)", 1).alias("clock"),
     )
     work = work.with_columns(
         pl.when(pl.col("clock").str.len_bytes() == len("2000-01-01T00:00"))
@@ -259,10 +269,8 @@ def _tokens(
     unique = work.drop_nulls().unique()
     tokens: list[pl.DataFrame] = []
     for (space,), group in unique.group_by("namespace"):
-        codes = group.get_column("code").to_list()
-        tokens.append(
-            group.with_columns(pl.Series("token", pseudonymiser.tokens(codes, kind=kind, namespace=str(space))))
-        )
+        found = pseudonymiser.token_series(group.get_column("code"), kind=kind, namespace=str(space))
+        tokens.append(group.with_columns(found.alias("token")))
     if not tokens:
         return pl.Series(values.name, [None] * len(values), dtype=pl.String), [("code_length", ~fits)], None
     joined = work.join(pl.concat(tokens), on=["code", "namespace"], how="left", maintain_order="left")

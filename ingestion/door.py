@@ -7,23 +7,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from caseness import journal
-from caseness.errors import UsageError
+from caseness import home, journal
+from caseness.errors import DiskFullError, UsageError
 from caseness.settings import Deidentification, Settings
 from ingestion import landing, reading
 from ingestion.contracts import contracts
+from ingestion.deidentification import check_one_date_form
 from ingestion.delivery import FILE_NAME, check_name
+from ingestion.erasure import keep_out, settle, sweep
 from ingestion.files import SourceFile, files_in, is_archive
+from ingestion.keys import ensure_key
 from ingestion.landing import Manifest
 from ingestion.loading import Overrides, refuse_whole
 from ingestion.problems import Problem
-from ingestion.pseudonyms import Pseudonymiser, create_key, read_key
+from ingestion.pseudonyms import Pseudonymiser, read_key
 from ingestion.reports import FileReport, IngestReport
+from ingestion.sources import sources
 from ingestion.sources.fhir.reader import plain_id
 from ingestion.workers import WorkerLostError, Workers
 
 Progress = Callable[[str], None]
-_WITHDRAWN_BY_SENDER = "withdrawn by the sender in delivery.yml"
+_NOT_LOADED = {"withdrawn": "withdrawn", "superseded": "already_loaded"}
 _UNREADABLE_REMEDY = "send the file to whoever looks after caseness, or in another format"
 
 
@@ -54,10 +58,13 @@ def ingest(
         source=check_name(source, "source"),
         time_zone=time_zone,
     )
+    sources(settings.paths.sources)  # a home's own mapping that is wrong says so before any file is read
     report = IngestReport()
     with journal.exclusive(settings.paths.lock, purpose="ingest"):
-        manifest = Manifest.opened(settings)
-        create_key(settings)
+        home.begin(settings)
+        manifest = settle(settings)
+        check_one_date_form(settings, manifest.entries())
+        ensure_key(settings)
         given = _files(paths)
         say = progress or (lambda message: None)
         with Workers(settings, files=len(given)) as workers:
@@ -71,6 +78,7 @@ def ingest(
             for done, (file, answer) in enumerate(answers, start=1):
                 _finish(file, answer, report, manifest, settings, overrides)
                 say(f"{done} of {len(opened)} files: {file.label}")
+        sweep(settings, manifest)
     return report.in_name_order()
 
 
@@ -90,6 +98,7 @@ def _archives_opened(
     archives = [file for file in given if is_archive(file)]
     members: dict[Path, list[SourceFile]] = {}
     for file, answer in workers.answers(archives, do="list", overrides={}):
+        _stop_when_full(answer)
         if isinstance(answer, WorkerLostError) or "members" not in answer:
             report.problems.append(_problem(file, answer))
             report.files.append(_refused(file, overrides))
@@ -110,6 +119,7 @@ def _finish(
     settings: Settings,
     overrides: Overrides,
 ) -> None:
+    _stop_when_full(answer)
     if isinstance(answer, WorkerLostError) or "prepared" not in answer:
         refused = _refused(file, overrides)
         form = file.plain_name.rpartition(".")[2]
@@ -123,7 +133,7 @@ def _finish(
     prepared = answer["prepared"]
     report.problems.extend(Problem(**problem) for problem in prepared["problems"])
     for sha256 in prepared["withdraws"]:
-        manifest.withdraw(sha256, reason=_WITHDRAWN_BY_SENDER)
+        manifest.withdraw(sha256, reason=landing.WithdrawalReason.STATED_BY_SENDER)
     if prepared["report"] is None:
         if file.name != FILE_NAME:
             report.files_unrecognised.append(file.label)
@@ -133,12 +143,21 @@ def _finish(
     entry = prepared["entry"]
     if entry is None:
         return
+    if prepared["things_of_erased"]:
+        keep_out(prepared["things_of_erased"], settings=settings)
     if manifest.status_of(found.load_id) == "loaded":  # the same bytes twice in one delivery, read side by side
         landing.discard(prepared["temporary"])
         report.files[-1] = FileReport(found.file, found.source, found.namespace, "already_loaded", found.load_id)
         return
-    if manifest.commit(entry, prepared["temporary"]) == "withdrawn":
-        report.files[-1] = FileReport(found.file, found.source, found.namespace, "withdrawn", found.load_id)
+    status = manifest.commit(entry, prepared["temporary"])
+    if status in _NOT_LOADED:
+        report.files[-1] = FileReport(found.file, found.source, found.namespace, _NOT_LOADED[status], found.load_id)
+
+
+def _stop_when_full(answer: dict[str, Any] | WorkerLostError) -> None:
+    """A reader that met a full disk says nothing against its file: the ingest stops, and the file can come again."""
+    if not isinstance(answer, WorkerLostError) and answer.get("is_disk_full"):
+        raise DiskFullError
 
 
 def _refused(file: SourceFile, overrides: Overrides) -> FileReport:

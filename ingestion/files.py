@@ -13,9 +13,10 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -66,6 +67,17 @@ class SourceFile:
                 return SourceFile(self.path, f"{self.path.name}/{wanted}", wanted)
         other = self.path.with_name(name)
         return SourceFile(other, name) if other.is_file() else None
+
+    def siblings(self, name: re.Pattern[str]) -> list[SourceFile]:
+        """The other files of the same folder whose whole name fits, in name order."""
+        if self.member is None:
+            others = [path.name for path in self.path.parent.iterdir() if path.is_file() and not path.is_symlink()]
+        else:
+            with _archive(self.path) as archive:
+                own = [PurePosixPath(entry) for entry in archive.NameToInfo]
+            others = [path.name for path in own if path.parent == PurePosixPath(self.member).parent]
+        found = [self.beside(other) for other in sorted(others) if other != self.name and name.fullmatch(other)]
+        return [file for file in found if file is not None]
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
@@ -169,7 +181,7 @@ def members_of(file: SourceFile, *, limit_bytes: int) -> list[SourceFile]:
     """The files inside an archive, in name order. Raises ``RefusedFile`` for an archive that may do harm."""
     with _archive(file.path) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        _check_members(entries, limit_bytes)
+        check_members(entries, limit_bytes)
         return [
             SourceFile(file.path, f"{file.label}/{entry.filename}", entry.filename)
             for entry in sorted(entries, key=lambda entry: entry.filename)
@@ -181,7 +193,8 @@ def _is_left_alone(name: str) -> bool:
     return name.startswith(_LEFT_ALONE) or any(part.startswith(".") for part in PurePosixPath(name).parts)
 
 
-def _check_members(entries: Iterable[zipfile.ZipInfo], limit_bytes: int) -> None:
+def check_members(entries: Sequence[zipfile.ZipInfo], limit_bytes: int) -> None:
+    """Refuse the names, links and sizes with which an archive could do harm."""
     seen: set[str] = set()
     total = 0
     for number, entry in enumerate(entries, start=1):
@@ -201,12 +214,16 @@ def _check_members(entries: Iterable[zipfile.ZipInfo], limit_bytes: int) -> None
         is_large = entry.file_size > _RATIO_COUNTS_FROM_BYTES
         if total > limit_bytes or (is_large and entry.file_size > _LARGEST_RATIO * max(1, entry.compress_size)):
             raise _hostile("archive_size", "the archive unpacks to more than is allowed")
+    placed = sorted((entry.header_offset, entry.compress_size) for entry in entries)
+    if any(start + size > following for (start, size), (following, _) in pairwise(placed)):
+        raise _hostile("archive_overlap", "two files of the archive share the same bytes")
 
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        _check_directory_size(path)
+        with path.open("rb") as handle:
+            check_directory_size(handle)
         archive = zipfile.ZipFile(path)
     except _ARCHIVE_ERRORS as error:
         raise _damaged() from error
@@ -218,12 +235,11 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
         archive.close()
 
 
-def _check_directory_size(path: Path) -> None:
+def check_directory_size(handle: IO[bytes]) -> None:
     """The list of members stands at the end; one that is larger than any honest archive's is not parsed at all."""
-    size = path.stat().st_size
-    with path.open("rb") as handle:
-        handle.seek(max(0, size - (1 << 16) - 22))
-        tail = handle.read()
+    size = handle.seek(0, io.SEEK_END)
+    handle.seek(max(0, size - (1 << 16) - 22))
+    tail = handle.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) < at + 22:
         raise zipfile.BadZipFile

@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from caseness import journal
+from caseness import home, journal
 from caseness.errors import DamagedHomeError
 from caseness.faults import fault_point
 from caseness.journal import fsync_folder, write_atomically
 from caseness.settings import Settings
+from ingestion import sealed
 from ingestion.casting import polars_type
 from ingestion.contracts import contracts
 from ingestion.problems import REMEDIES
@@ -28,7 +31,7 @@ MANIFEST_VERSION = 2
 _TEMPORARY = ".tmp"
 _RESTORE = "restore the home from a backup (`caseness restore`), or deliver the files again into a new home"
 _RECEIPT_KEYS = ("load_id", "load_status", "source_file_sha256", "rows_in", "rows_admitted", "rows_quarantined")
-_ENTRY_EVENTS = ("load",)
+_STATEMENT_KEYS = ("delivered_at", "period_end", "period_start")
 QUARANTINE_COLUMNS = {
     "load_id": "varchar",
     "source_name": "varchar",
@@ -55,6 +58,17 @@ DELIVERY_COLUMNS = {
     "rows_quarantined": "bigint",
     "loaded_at": "timestamp",
 }
+
+
+class WithdrawalReason(StrEnum):
+    """Why a delivered file is taken back. Codes only: the journal holds no free text."""
+
+    STATED_BY_SENDER = "stated_by_sender"
+    SENT_IN_ERROR = "sent_in_error"
+    WRONG_PEOPLE = "wrong_people"
+    WRONG_PERIOD = "wrong_period"
+    FAULTY_CONTENT = "faulty_content"
+    NO_PERMISSION = "no_permission"
 
 
 def load_id_of(sha256: str, *, source: str, namespace: str, contract_version: str) -> str:
@@ -99,7 +113,7 @@ class PartWriter:
         for stream, (writer, temporary, final) in self._writers.items():
             writer.close()
             name = str(final.relative_to(self._paths.parts))
-            parts[name] = {"rows": self.rows[stream], **sealed(temporary)}
+            parts[name] = {"rows": self.rows[stream], **seal_of(temporary)}
             temporary_names[name] = str(temporary)
         self._writers = {}
         return dict(sorted(parts.items())), temporary_names
@@ -107,12 +121,13 @@ class PartWriter:
     def discard(self) -> None:
         """Leave nothing behind."""
         for writer, temporary, _ in self._writers.values():
-            writer.close()
+            with suppress(OSError):  # on a full disk closing fails as well
+                writer.close()
             temporary.unlink(missing_ok=True)
         self._writers = {}
 
 
-def sealed(path: Path) -> dict[str, Any]:
+def seal_of(path: Path) -> dict[str, Any]:
     """Flush a finished file to disk; its size and hash."""
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
@@ -133,7 +148,7 @@ def write_quarantine(settings: Settings, load_id: str, rows: pl.DataFrame) -> tu
     rows.with_columns(
         pl.col("rule").replace_strict(REMEDIES, default="see the contract", return_dtype=pl.String).alias("remedy")
     ).select(list(QUARANTINE_COLUMNS)).write_parquet(temporary)
-    return {"name": path.name, "rows": len(rows), **sealed(temporary)}, str(temporary)
+    return {"name": path.name, "rows": len(rows), **seal_of(temporary)}, str(temporary)
 
 
 class Manifest:
@@ -148,15 +163,24 @@ class Manifest:
         self._withdrawn = withdrawn_files(settings)
 
     @classmethod
-    def opened(cls, settings: Settings) -> Manifest:
-        """The manifest, reconciled with journal and parts, after what a stopped process left is removed."""
-        entries = reconcile(settings)
+    def opened(cls, settings: Settings, *, is_deep: bool = False) -> Manifest:
+        """The manifest, reconciled with journal and parts; what a process that stopped has left is put right."""
+        home.check(settings)
+        entries = reconcile(settings, is_deep=is_deep)
         remove_strays(settings, entries)
-        return cls(settings, entries)
+        manifest = cls(settings, entries)
+        for entry in entries:
+            if entry["load_status"] == "loaded" and entry["source_file_sha256"] in manifest._withdrawn:
+                manifest.retire(entry["load_id"], "withdrawn")
+        return manifest
 
     def of_file(self, sha256: str) -> list[dict[str, Any]]:
         """Every load of one source file's bytes."""
         return [self._entries[load_id] for load_id in sorted(self._by_file.get(sha256, ()))]
+
+    def entry(self, load_id: str) -> dict[str, Any]:
+        """One load's entry."""
+        return self._entries[load_id]
 
     def entries(self) -> list[dict[str, Any]]:
         """Every load, refused and retired ones included."""
@@ -170,11 +194,18 @@ class Manifest:
         """Make a prepared load visible: parts and quarantine under their names, the manifest entry, then its receipt.
 
         The entry is the commit. A load of the same bytes from the same sender that an older contract, mapping or key
-        made is superseded by it. Returns the load's status: a file that was withdrawn before it came is not loaded.
+        made is superseded by it; of the same bytes delivered twice under different statements the later statement
+        counts, whichever came first. Returns the load's status: a file that was withdrawn before it came is not loaded.
         """
         paths = self._settings.paths
-        if entry["source_file_sha256"] in self._withdrawn and entry["load_status"] == "loaded":
-            entry = {**entry, "load_status": "withdrawn", "parts": {}}
+        rivals = [
+            other for other in self.of_file(entry["source_file_sha256"]) if _is_rival(self._settings, other, entry)
+        ]
+        if entry["load_status"] == "loaded":
+            if entry["source_file_sha256"] in self._withdrawn:
+                entry = {**entry, "load_status": "withdrawn", "parts": {}}
+            elif any(_says_more(other, entry) for other in rivals):
+                entry = {**entry, "load_status": "superseded", "parts": {}, "quarantine": None}
         for name, held in sorted(temporary.items()):
             is_quarantine = entry["quarantine"] is not None and name == entry["quarantine"]["name"]
             if not is_quarantine and name not in entry["parts"]:
@@ -187,37 +218,59 @@ class Manifest:
         self._write(entry)
         fault_point("receipt_written")
         if entry["load_status"] == "loaded":
-            for older in [other for other in self.of_file(entry["source_file_sha256"]) if _is_superseded(other, entry)]:
+            for older in rivals:
                 self.retire(older["load_id"], "superseded")
         return str(entry["load_status"])
 
     def retire(self, load_id: str, status: str) -> None:
         """Take a load out: its entry says why, its receipt follows, its parts go."""
         entry = self._entries[load_id]
-        self._write({**entry, "load_status": status, "parts": {}})
+        superseded = {"quarantine": None} if status == "superseded" else {}
+        self._write({**entry, "load_status": status, "parts": {}, **superseded})
         fault_point("entry_retired")
         for name in entry["parts"]:
             (self._settings.paths.parts / name).unlink(missing_ok=True)
+        for path in _quarantine_files(self._settings, [entry]) if superseded else ():
+            path.unlink(missing_ok=True)
 
     def replace_parts(self, load_id: str, changes: dict[str, Any]) -> None:
-        """Change what an entry says of its parts (erasure), with a receipt of its own."""
+        """Change what an entry says of its parts (erasure, migration), with a receipt of its own."""
         self._write({**self._entries[load_id], **changes})
 
-    def withdraw(self, sha256: str, *, reason: str) -> int:
+    def withdraw(self, sha256: str, *, reason: WithdrawalReason) -> int:
         """Withdraw a source file by its hash: what was loaded from it goes and does not come back. Loads taken out."""
-        mark = self._settings.paths.withdrawn / f"{sha256}.json"
         if sha256 not in self._withdrawn:
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(mark, orjson.dumps({"source_file_sha256": sha256, "reason": reason}))
-            journal.append(self._settings.paths.journal, "withdrawal", source_file_sha256=sha256, reason=reason)
+            body = orjson.dumps({"source_file_sha256": sha256, "reason": reason.value})
+            sealed.write(
+                self._settings,
+                _withdrawal(self._settings, sha256),
+                body,
+                event="withdrawal",
+                source_file_sha256=sha256,
+                reason=reason.value,
+            )
             self._withdrawn.add(sha256)
+        fault_point("withdrawal_marked")
         loaded = [entry["load_id"] for entry in self.of_file(sha256) if entry["load_status"] == "loaded"]
         for load_id in loaded:
             self.retire(load_id, "withdrawn")
         return len(loaded)
 
+    def admit_again(self, sha256: str) -> bool:
+        """Undo a withdrawal: the file may come again. Its rows are gone until it does. Whether it was withdrawn."""
+        if sha256 not in self._withdrawn:
+            return False
+        path = _withdrawal(self._settings, sha256)
+        sealed.remove(self._settings, path, event="withdrawal_undone", source_file_sha256=sha256)
+        self._withdrawn.discard(sha256)
+        return True
+
     def _write(self, entry: dict[str, Any]) -> None:
+        """Write an entry and its receipt. A change of one that has a receipt is announced, so that damage is told."""
         self._settings.paths.manifest.mkdir(parents=True, exist_ok=True)
+        if entry["load_id"] in self._entries:
+            journal.append(self._settings.paths.journal, sealed.ANNOUNCED, load_id=entry["load_id"], seal=_seal(entry))
+            fault_point("change_announced")
         body = orjson.dumps(entry, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
         write_atomically(self._settings.paths.manifest / f"{entry['load_id']}.json", body)
         fault_point("entry_committed")
@@ -226,14 +279,46 @@ class Manifest:
         self._by_file.setdefault(entry["source_file_sha256"], set()).add(entry["load_id"])
 
 
-def _is_superseded(older: dict[str, Any], entry: dict[str, Any]) -> bool:
-    """The same bytes of the same sender and owner, loaded under an older contract, mapping or key."""
-    same = ("source_name", "namespace", "stream", "owner")
+def _is_rival(settings: Settings, older: dict[str, Any], entry: dict[str, Any]) -> bool:
+    """A load of the same bytes from the same sender and owner, of which only one may count."""
+    same = ("source_name", "namespace", "stream")
     return (
         older["load_status"] == "loaded"
         and older["load_id"] != entry["load_id"]
         and all(older.get(key) == entry.get(key) for key in same)
+        and (older.get("owner") == entry.get("owner") or _may_belong_to(settings, older, entry.get("owner")))
     )
+
+
+def _may_belong_to(settings: Settings, older: dict[str, Any], owner: str | None) -> bool:
+    """The first release did not write down the owner: then the rows tell whether they are all this person's."""
+    if owner is None or not older.get("is_owner_unknown"):
+        return False
+    tokens: set[str | None] = set()
+    for name in older["parts"]:
+        path = settings.paths.parts / name
+        if "person_token" in pq.read_schema(path).names:
+            tokens |= set(pq.read_table(path, columns=["person_token"]).column(0).unique().to_pylist())
+    return tokens == {owner}
+
+
+def _says_more(older: dict[str, Any], entry: dict[str, Any]) -> bool:
+    """The same reading of the same bytes under a statement that is as late or later."""
+    return older.get("reading_id") == entry.get("reading_id") and statement_of(older) >= statement_of(entry)
+
+
+def statement_of(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What the delivery said of time, in an order that compares."""
+    return tuple(entry.get(key) or "" for key in _STATEMENT_KEYS)
+
+
+def _withdrawal(settings: Settings, sha256: str) -> Path:
+    return settings.paths.withdrawn / f"{sha256}.json"
+
+
+def is_withdrawn(settings: Settings, sha256: str) -> bool:
+    """Whether a source file was withdrawn, before or after it came."""
+    return _withdrawal(settings, sha256).exists()
 
 
 def withdrawn_files(settings: Settings) -> set[str]:
@@ -273,49 +358,59 @@ def manifest_entries(settings: Settings) -> list[dict[str, Any]]:
     if not folder.is_dir():
         return []
     entries = [_read_entry(path) for path in folder.glob("*.json")]
-    return sorted(entries, key=lambda entry: (entry["delivered_at"] or "", entry["load_id"]))
+    return sorted(entries, key=lambda entry: (entry.get("delivered_at") or "", entry["load_id"]))
 
 
 def reconcile(settings: Settings, *, is_deep: bool = False) -> list[dict[str, Any]]:
-    """Check receipts, manifest and parts against each other; returns the manifest.
+    """Check receipts, manifest, parts and marks against each other; returns the manifest.
 
-    The last entry may lack its receipt (the process stopped between the two): it gets it now. Any other difference
-    raises ``DamagedHomeError``. ``is_deep`` also reads every part and compares its hash.
+    The last new entry may lack its receipt, and so may an entry whose change was announced (the process stopped
+    between the two): it gets it now. Any other difference raises ``DamagedHomeError`` that says where. ``is_deep``
+    also reads every part and compares its hash.
     """
-    entries = manifest_entries(settings)
-    known = {entry["load_id"]: entry for entry in entries}
+    known = {entry["load_id"]: entry for entry in manifest_entries(settings)}
     receipts: dict[str, dict[str, Any]] = {}
+    announced: dict[str, set[str]] = {}
+    files = sealed.SealedFiles()
+    if settings.paths.home_file.exists() and not journal.has_head(settings.paths.journal):
+        raise DamagedHomeError("the journal's head (head.json) is missing", remedy=_RESTORE)
     for receipt in journal.read(settings.paths.journal):
-        if receipt["event"] in _ENTRY_EVENTS:
+        files.take(receipt)
+        if receipt["event"] == "load":
             receipts[receipt["load_id"]] = receipt
+            announced.pop(receipt["load_id"], None)
+        elif receipt["event"] == sealed.ANNOUNCED and "load_id" in receipt:
+            announced.setdefault(receipt["load_id"], set()).add(receipt["seal"])
     for load_id in receipts:
         if load_id not in known:
-            raise DamagedHomeError(f"the journal knows load {load_id}, the manifest does not", remedy=_RESTORE)
-    unreceipted = []
-    for load_id, entry in known.items():
-        receipt = receipts.get(load_id, {})
-        if any(receipt.get(key) != entry[key] for key in _RECEIPT_KEYS) or receipt.get("seal") not in (
-            None if entry.get("manifest_version", 1) == 1 else _seal(entry),
-            _seal(entry),
-        ):
-            unreceipted.append(entry)
-    if len(unreceipted) > 1 or any(not _may_lack_receipt(entry, receipts) for entry in unreceipted):
-        raise DamagedHomeError(
-            f"{len(unreceipted)} manifest entries differ from their receipts in the journal", remedy=_RESTORE
-        )
+            raise DamagedHomeError(f"manifest entry {load_id} is missing; the journal knows it", remedy=_RESTORE)
+    fresh = [entry for load_id, entry in known.items() if load_id not in receipts]
+    if len(fresh) > 1:
+        raise DamagedHomeError(f"{len(fresh)} manifest entries have no receipt in the journal", remedy=_RESTORE)
+    unreceipted = list(fresh)
+    for load_id, receipt in receipts.items():
+        entry = known[load_id]
+        if _agrees(entry, receipt):
+            continue
+        if _seal(entry) not in announced.get(load_id, ()):
+            raise DamagedHomeError(f"manifest entry {load_id} was changed after it was written", remedy=_RESTORE)
+        unreceipted.append(entry)
     for entry in unreceipted:
-        _append_receipt(settings, entry)
+        try:
+            _append_receipt(settings, entry)
+        except KeyError as error:
+            raise DamagedHomeError(f"manifest entry {entry['load_id']} is damaged", remedy=_RESTORE) from error
+    files.check(settings)
+    entries = list(known.values())
     _check_files(settings, entries, is_deep=is_deep)
     return entries
 
 
-def _may_lack_receipt(entry: dict[str, Any], receipts: dict[str, dict[str, Any]]) -> bool:
-    """Whether a process that stopped between entry and receipt explains the difference: a new or a changed status."""
-    receipt = receipts.get(entry["load_id"])
-    if receipt is None:
-        return True
-    same = [key for key in _RECEIPT_KEYS if key != "load_status"]
-    return receipt["load_status"] != entry["load_status"] and all(receipt[key] == entry[key] for key in same)
+def _agrees(entry: dict[str, Any], receipt: dict[str, Any]) -> bool:
+    if "seal" in receipt:
+        return bool(receipt["seal"] == _seal(entry))
+    # The first release's receipts hold the counts alone.
+    return "manifest_version" not in entry and all(receipt.get(key) == entry.get(key) for key in _RECEIPT_KEYS)
 
 
 def _check_files(settings: Settings, entries: list[dict[str, Any]], *, is_deep: bool) -> None:
@@ -326,7 +421,8 @@ def _check_files(settings: Settings, entries: list[dict[str, Any]], *, is_deep: 
             expected.append((settings.paths.parts / name, facts, f"part {name}"))
         quarantine = entry.get("quarantine")
         if isinstance(quarantine, dict):
-            expected.append((settings.paths.quarantine / quarantine["name"], quarantine, "a quarantine file"))
+            name = quarantine["name"]
+            expected.append((settings.paths.quarantine / name, quarantine, f"quarantine file {name}"))
     with ThreadPoolExecutor(settings.threads) as pool:
         for fault in pool.map(lambda item: _file_fault(*item, is_deep=is_deep), expected):
             if fault:
@@ -337,9 +433,13 @@ def _file_fault(path: Path, facts: dict[str, Any], what: str, *, is_deep: bool) 
     if not path.is_file():
         return f"{what} is missing"
     if "bytes" not in facts:
-        return "" if pq.ParquetFile(path).metadata.num_rows == facts["rows"] else f"{what} holds other rows"
+        try:
+            rows = pq.ParquetFile(path).metadata.num_rows
+        except (OSError, pa.ArrowException):
+            return f"{what} is damaged"
+        return "" if rows == facts["rows"] else f"{what} holds other rows"
     if path.stat().st_size != facts["bytes"]:
-        return f"{what} has another size than the manifest says"
+        return f"{what} has another size than the manifest says: it was cut or changed"
     if is_deep:
         with path.open("rb") as handle:
             if hashlib.file_digest(handle, "sha256").hexdigest() != facts["sha256"]:
@@ -355,6 +455,13 @@ def remove_strays(settings: Settings, entries: Iterable[dict[str, Any]]) -> int:
     strays = [path for path in settings.paths.parts.rglob("*") if path.is_file() and path not in named]
     if settings.paths.quarantine.is_dir():
         strays += [path for path in settings.paths.quarantine.iterdir() if path.name not in held]
+    for folder in (
+        settings.paths.manifest,
+        settings.paths.withdrawn,
+        settings.paths.landing,
+        settings.paths.value_sets,
+    ):
+        strays += folder.glob(f".*{_TEMPORARY}")
     for path in strays:
         path.unlink()
     return len(strays)

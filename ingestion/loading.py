@@ -14,15 +14,17 @@ from typing import Any
 
 import polars as pl
 
-from caseness.settings import Deidentification, IdentifierPolicy, Settings
-from ingestion import landing, reading
+from caseness.settings import IdentifierPolicy, Settings
+from ingestion import deidentification, landing, reading
 from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.casting import cast, empty_problems
-from ingestion.contracts import Contract, contracts
+from ingestion.contracts import contracts
 from ingestion.delivery import FILE_NAME, Delivery, read_delivery
+from ingestion.erasure import Forgotten, hanging_columns, owner_mark
 from ingestion.files import SourceFile
+from ingestion.identifier_gate import ColumnJudge
 from ingestion.problems import Problem, RefusedFile
-from ingestion.pseudonyms import KEY_VERSION, Pseudonymiser, read_key
+from ingestion.pseudonyms import Key, Pseudonymiser, read_key
 from ingestion.reading import ROW_NUMBER
 from ingestion.reports import FileReport
 from ingestion.sources import Source, sources
@@ -57,6 +59,7 @@ class Prepared:
     entry: dict[str, Any] | None = None
     temporary: dict[str, str] = field(default_factory=dict)
     withdraws: list[str] = field(default_factory=list)
+    things_of_erased: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,22 @@ class _Found:
         stream = self.recognition.stream
         return max(contracts()[name].version for name in ([stream] if stream else contracts()))
 
-    def load_id(self, sha256: str) -> str:
+    def reading_id(self, sha256: str, key: Key) -> str:
+        """One reading of one file's bytes; two deliveries of them may say different things of their time."""
+        return self._id_of(sha256, key, "")
+
+    def load_id(self, sha256: str, key: Key) -> str:
+        """One load: a reading, and what the delivery says of its time."""
+        delivery = self.delivery
+        stated = [str(value or "") for value in (delivery.stated_at, delivery.period_end, delivery.period_start)]
+        return self._id_of(sha256, key, f"|{'|'.join(stated)}" if any(stated) else "")
+
+    def _id_of(self, sha256: str, key: Key, statement: str) -> str:
         meaning = f"{self.source.name}.{self.contract_version}.{self.recognition.stream or 'all'}"
         meaning += f".{self.delivery.person or ''}"
         extra = [self.source.version, *(companion.sha256() for companion in self.recognition.companions)]
-        extra += [str(KEY_VERSION)] if KEY_VERSION > 1 else []
-        meaning += "".join(f".{part}" for part in extra if part)
+        extra += [f"key{key.version}"] if key.version > 1 else []
+        meaning += "".join(f".{part}" for part in extra if part) + statement
         return landing.load_id_of(sha256, source=self.source_name, namespace=self.namespace, contract_version=meaning)
 
 
@@ -93,13 +106,12 @@ def prepare(
 ) -> Prepared:
     """Read one file into parts under temporary names. Never raises for what the file holds: it is refused instead."""
     prepared = Prepared(file.label)
-    limit = settings.file_size_limit_megabytes << 20
     try:
         delivery = read_delivery(file).with_overrides(**vars(overrides))
         if file.name == FILE_NAME:
             prepared.withdraws = list(delivery.withdraws)
             return prepared
-        found = _recognise(file, delivery, settings, limit)
+        found = _recognise(file, delivery, settings)
         if found is None:
             return prepared
         before = file.state()
@@ -110,19 +122,44 @@ def prepare(
             prepared.report = FileReport(file.label, name, overrides.namespace or name, "refused", "")
         prepared.problems.append(refusal.problem(file.label))
         return prepared
-    report = FileReport(file.label, found.source_name, found.namespace, "loaded", found.load_id(sha256))
+    key = read_key(settings)
+    load_id = found.load_id(sha256, key)
+    report = FileReport(file.label, found.source_name, found.namespace, "loaded", load_id)
     prepared.report = report
-    known = landing.entry_of(settings, report.load_id)
-    if known is not None and known["load_status"] in ("loaded", "withdrawn"):
-        report.status = "already_loaded" if known["load_status"] == "loaded" else "withdrawn"
-        return prepared
-    _load(found, prepared, report, sha256, before, settings=settings, progress=progress)
+    for load_id in (report.load_id, found.reading_id(sha256, key)):
+        known = landing.entry_of(settings, load_id)
+        status = _status_of_known(known, found, settings)
+        if status is not None:
+            report.status, report.load_id = status, load_id
+            return prepared
+    _load(found, prepared, report, sha256, before, key, settings=settings, progress=progress)
     return prepared
 
 
-def _recognise(file: SourceFile, delivery: Delivery, settings: Settings, limit: int) -> _Found | None:
+def _status_of_known(known: dict[str, Any] | None, found: _Found, settings: Settings) -> str | None:
+    """Why a file need not be read: what it holds is loaded under a statement as late, or it was withdrawn."""
+    if known is None:
+        return None
+    if known["load_status"] == "loaded" and landing.statement_of(known) >= landing.statement_of(
+        _statement(found.delivery)
+    ):
+        return "already_loaded"
+    is_withdrawn = known["load_status"] == "withdrawn" and landing.is_withdrawn(settings, known["source_file_sha256"])
+    return "withdrawn" if is_withdrawn else None
+
+
+def _statement(delivery: Delivery) -> dict[str, Any]:
+    stated = delivery.stated_at
+    return {
+        "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
+        "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
+        "delivered_at": stated.isoformat(timespec="seconds") if stated else None,
+    }
+
+
+def _recognise(file: SourceFile, delivery: Delivery, settings: Settings) -> _Found | None:
     for source in sources(settings.paths.sources):
-        context = ReadContext(source.spec, delivery, settings.identifiers, limit)
+        context = ReadContext(source.spec, delivery, settings)
         recognition = source.reader.recognises(file, context)
         if recognition is not None:
             return _Found(file, source, recognition, delivery)
@@ -135,11 +172,12 @@ def _load(
     report: FileReport,
     sha256: str,
     before: tuple[int, int, int],
+    key: Key,
     *,
     settings: Settings,
     progress: Callable[[int], None] | None,
 ) -> None:
-    loading = _Loading(found, report, settings, Pseudonymiser(read_key(settings), settings.project))
+    loading = _Loading(found, report, settings, Pseudonymiser(key, settings.project))
     writer = landing.PartWriter(settings, source=found.source_name, load_id=report.load_id)
     parts: dict[str, dict[str, Any]] = {}
     try:
@@ -162,10 +200,11 @@ def _load(
     quarantine, temporary = landing.write_quarantine(settings, report.load_id, loading.quarantine_rows())
     if temporary:
         prepared.temporary[str(quarantine["name"])] = temporary
-    delivery, stated = found.delivery, found.delivery.stated_at
+    prepared.things_of_erased = sorted(loading.things_of_erased)
     prepared.entry = {
         "manifest_version": landing.MANIFEST_VERSION,
         "load_id": report.load_id,
+        "reading_id": found.reading_id(sha256, key),
         "load_status": report.status,
         "source_name": found.source_name,
         "namespace": found.namespace,
@@ -175,11 +214,10 @@ def _load(
         "source_file_sha256": sha256,
         "owner": loading.owner,
         "contract_version": found.contract_version,
-        "key_version": KEY_VERSION,
+        "key_version": key.version,
         "deidentification": settings.deidentification.value,
-        "period_start": delivery.period_start.isoformat() if delivery.period_start else None,
-        "period_end": delivery.period_end.isoformat() if delivery.period_end else None,
-        "delivered_at": stated.isoformat(timespec="seconds") if stated else None,
+        **deidentification.manifest_facts(settings),
+        **_statement(found.delivery),
         "loaded_at": dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
         "rows_in": report.rows_in,
         "rows_admitted": report.rows_admitted,
@@ -203,11 +241,14 @@ class _Loading:
         self._faults: list[pl.DataFrame] = []
         self._outside: Counter[str] = Counter()
         self._positive_risk_seen = 0
+        self._judge = ColumnJudge()
+        self._forgotten = Forgotten.read(settings)
+        self.things_of_erased: set[str] = set()
 
     def run(self) -> Iterator[tuple[str, pl.DataFrame]]:
         """Typed, admitted rows by stream."""
         found = self._found
-        context = ReadContext(found.source.spec, found.delivery, self._settings.identifiers, self._limit)
+        context = ReadContext(found.source.spec, found.delivery, self._settings)
         for batch in found.source.reader.read(found.file, found.recognition, context):
             self._file.rows_in += batch.records
             self._outside.update(batch.identifier_fields)
@@ -223,6 +264,14 @@ class _Loading:
                 f"the file carries fields that identify people or hold free text ({counts})",
                 remedy="leave these fields out, or set identifiers = 'drop' so that they are never read",
             )
+        if findings := self._judge.finish():
+            raise RefusedFile(
+                "identifier_values",
+                "; ".join(finding.says() for finding in findings),
+                remedy="send the column as the contract has it, without what identifies people",
+                column=findings[0].column,
+            )
+        self._file.short_digit_strings = self._judge.short_digit_strings
         announced = self._found.delivery.row_count.get(self._found.file.name)
         if announced is not None and announced != self._file.rows_in:
             raise RefusedFile(
@@ -234,7 +283,8 @@ class _Loading:
 
     def refuse(self) -> None:
         """Turn the counts into those of a refused file: every row of it is quarantined."""
-        refuse_whole(self._file, rows=reading.count_rows(self._found.file, self._form, limit_bytes=self._limit))
+        lines = reading.count_rows(self._found.file, self._form, limit_bytes=self._limit)
+        refuse_whole(self._file, rows=lines - self._found.recognition.trailer_lines)
         self._file.positive_risk_items_held_back = self._positive_risk_seen
         self._faults = []
 
@@ -244,7 +294,8 @@ class _Loading:
         person = self._found.delivery.person
         if person is None:
             return None
-        return self._pseudonymiser.tokens([person], kind="person", namespace=self._found.namespace)[0]
+        token = self._pseudonymiser.tokens([person], kind="person", namespace=self._found.namespace)[0]
+        return owner_mark(token, self._forgotten)
 
     @property
     def _form(self) -> str:
@@ -287,7 +338,6 @@ class _Loading:
                 text = text.filter(~pl.col(ROW_NUMBER).is_in(sorted(held)))
             if self._found.delivery.person and "person_code" not in text.columns:
                 text = text.with_columns(pl.lit(self._found.delivery.person).alias("person_code"))
-            self._check_profile(text, contract)
             done = cast(
                 text,
                 contract,
@@ -297,6 +347,13 @@ class _Loading:
                 time_zone=self._found.delivery.time_zone,
             )
             casts[stream] = done.frame
+            faulty = done.problems.get_column(ROW_NUMBER).unique()
+            self._judge.observe(
+                text,
+                deidentification.contract_for(contract, self._settings),
+                admitted=text.filter(~pl.col(ROW_NUMBER).is_in(faulty.implode())) if len(faulty) else text,
+            )
+            problems.append(self._erased(stream, done.frame))
             key_names = [column.name for column in contract.columns if column.is_required]
             keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
             problems.append(
@@ -328,23 +385,20 @@ class _Loading:
                 ),
             )
 
-    def _check_profile(self, text: pl.DataFrame, contract: Contract) -> None:
-        if self._settings.deidentification is not Deidentification.SAFE_HARBOR:
-            return
-        dated = [
-            column.name
-            for column in contract.columns
-            if column.kind in ("date", "timestamp")
-            and column.name in text.columns
-            and text.get_column(column.name).null_count() < len(text)
-        ]
-        if dated:
-            raise RefusedFile(
-                "safe_harbor_dates",
-                f"the profile safe_harbor allows no date finer than a year; found in {', '.join(dated)}",
-                remedy="deliver under limited_data_set with a data-use agreement, or leave dates out",
-                column=dated[0],
-            )
+    def _erased(self, stream: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of people who were removed from the warehouse; what they say is theirs is noted, by token."""
+        forgotten = self._forgotten
+        numbers = forgotten.erased_rows(frame, ROW_NUMBER) if forgotten.people else pl.Series([], dtype=pl.Int64)
+        if len(numbers):
+            theirs = frame.filter(pl.col(ROW_NUMBER).is_in(numbers.implode()))
+            for name in hanging_columns() & set(frame.columns):
+                self.things_of_erased |= set(theirs.get_column(name).drop_nulls().unique().to_list())
+        return pl.DataFrame({ROW_NUMBER: numbers.cast(pl.Int64)}).with_columns(
+            pl.lit("person_code").alias("column_name"),
+            pl.lit("erased_person").alias("rule"),
+            pl.lit(stream).alias("stream"),
+            pl.lit(True).alias("is_row_quarantined"),
+        )
 
 
 def refuse_whole(file: FileReport, *, rows: int) -> None:

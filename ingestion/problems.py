@@ -26,6 +26,14 @@ REMEDIES = {
     "answer_kind_unstated": "state scored_value or answer_position: the instrument has reversed items",
     "code_form": "state the code's system and write the code in its form, check digit and dot included",
     "code_not_in_value_set": "load the value set it belongs to; codes of this system are admitted as members only",
+    "random_code": "under safe_harbor send your own random code: 32 to 64 hexadecimal digits, or a UUID of version 4",
+    "days_from_index": "write whole days from the person's index day, such as 0, 14 or -30",
+    "year": "write a year with four digits",
+    "oldest_age": "nothing to do: a birth year that gives an age over 89 is not kept under safe_harbor",
+    "shift_without_person": "state the person: while dates are shifted, a record of nobody cannot stand beside others",
+    "erased_person": "nothing to do: the person was removed from this warehouse and stays out",
+    "value_missing": "send the value; a question without its answer is not a zero",
+    "error_cell": "put a value in the cell; it holds a spreadsheet error or a duration",
     "link_to_itself": "a link joins two different codes",
 }
 

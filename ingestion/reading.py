@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 
 from ingestion.files import SourceFile, open_bytes, open_seekable
 from ingestion.problems import RefusedFile
+from ingestion.trailers import TrailedReader, Trailer
 
 ROW_NUMBER = "source_row_number"
 BLOCK_BYTES = 32 << 20
@@ -30,6 +32,7 @@ _BATCH_ROWS = 500_000
 _JSON_BATCH_ROWS = 100_000
 _BROKEN_LINE_BATCH_ROWS = 50_000
 _LINE_END, _QUOTE = 10, 34
+_LARGEST_EXACT = 1 << 53
 _FORMS_COUNTED_BY_LINE = ("csv", "ndjson")
 _BAD_QUOTE = "a quote is not closed, or stands inside a field, or a field holds a line break"
 _NO_LINE_END = "the last line has no line end, so the file may be cut off"
@@ -77,12 +80,15 @@ class _Transcoded(io.RawIOBase):
 
 
 @contextmanager
-def _open_text(file: SourceFile, *, limit_bytes: int, encoding: str) -> Iterator[io.BufferedReader[Any]]:
+def _open_text(
+    file: SourceFile, *, limit_bytes: int, encoding: str = "utf-8", trailer: Trailer | None = None
+) -> Iterator[io.BufferedReader[Any]]:
     with open_bytes(file, limit_bytes=limit_bytes) as stream:
-        if codecs.lookup(encoding).name == "utf-8":
-            yield stream
-        else:
-            yield io.BufferedReader(_Transcoded(stream, encoding), buffer_size=1 << 20)
+        if codecs.lookup(encoding).name != "utf-8":
+            stream = io.BufferedReader(_Transcoded(stream, encoding), buffer_size=1 << 20)
+        if trailer is not None:
+            stream = io.BufferedReader(TrailedReader(stream, trailer), buffer_size=1 << 20)
+        yield stream
 
 
 def _check_block(block: bytes, first_row: int) -> None:
@@ -105,7 +111,7 @@ def _unify_line_ends(block: bytes, *, crlf: bool, first_row: int) -> bytes:
     return block.replace(b"\r\n", b"\n") if crlf else block
 
 
-def _check_header(header: Sequence[str], known: Collection[str]) -> None:
+def check_header(header: Sequence[str], known: Collection[str]) -> None:
     """Refuse names that repeat or are blank. Only known names are told: in a file without a header they are values."""
     if len(set(header)) != len(header):
         twice = sorted({name for name in header if header.count(name) > 1}, key=lambda name: (name not in known, name))
@@ -142,16 +148,21 @@ def _lines(stream: io.BufferedReader[Any], *, is_end_needed: bool = True) -> Ite
 
 
 def read_csv(
-    file: SourceFile, *, limit_bytes: int, known: Collection[str] = (), form: CsvForm = _OWN_FORM
+    file: SourceFile,
+    *,
+    limit_bytes: int,
+    known: Collection[str] = (),
+    form: CsvForm = _OWN_FORM,
+    trailer: Trailer | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Frames of an RFC 4180 CSV in its declared form (a byte order mark is dropped), with one header line.
 
     Raises ``RefusedFile`` for anything else, with row and rule. A header without rows yields one empty frame. ``known``
-    are the column names that a message may tell.
+    are the column names that a message may tell; a ``trailer`` is no row, and knows its count once all is read.
     """
     header: list[str] | None = None
     crlf = False
-    with _open_text(file, limit_bytes=limit_bytes, encoding=form.encoding) as stream:
+    with _open_text(file, limit_bytes=limit_bytes, encoding=form.encoding, trailer=trailer) as stream:
         if stream.peek(4)[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise RefusedFile("encoding", "the file is UTF-16, not UTF-8", remedy=_FIX_EXPORT)
         for block, first in _lines(stream):
@@ -166,7 +177,7 @@ def read_csv(
             if header is None:
                 line, _, block = block.partition(b"\n")
                 header = _quoted_fields(line.decode("utf-8"), 0, form.delimiter)
-                _check_header(header, known)
+                check_header(header, known)
                 first = 1
             yield _block_frame(block, header, first, form.delimiter)
     if header is None:
@@ -260,7 +271,7 @@ def _records_with_line_breaks(
         for fields in records:
             if header is None:
                 header = fields
-                _check_header(header, known)
+                check_header(header, known)
                 continue
             if len(fields) != len(header):
                 raise RefusedFile(
@@ -315,14 +326,28 @@ def _rows_frame(rows: list[list[str]], header: list[str], first: int) -> pl.Data
     )
 
 
-def read_ndjson_records(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def read_csv_header(file: SourceFile, *, limit_bytes: int, form: CsvForm = _OWN_FORM) -> list[str]:
+    """The names in a CSV file's first line, to tell whose file it is; none where it has no such line."""
+    try:
+        with _open_text(file, limit_bytes=limit_bytes, encoding=form.encoding) as stream:
+            line = stream.readline(LONGEST_FIELD_BYTES).removeprefix(b"\xef\xbb\xbf")
+        return _quoted_fields(line.decode("utf-8").rstrip("\r\n"), 0, form.delimiter)
+    except (UnicodeDecodeError, RefusedFile):
+        return []
+
+
+def read_ndjson_records(
+    file: SourceFile, *, limit_bytes: int, is_flat: bool = False, trailer: Trailer | None = None
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Each line's row number and its JSON object; ``None`` for a line that is blank or another JSON value.
+
+    ``is_flat`` lines are objects without objects inside: one that names a key twice is ``None`` too.
 
     Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes, a line that is not JSON and a last line that is
     cut off (a whole object without a line end is read).
     """
     seen = 0
-    with open_bytes(file, limit_bytes=limit_bytes) as stream:
+    with _open_text(file, limit_bytes=limit_bytes, trailer=trailer) as stream:
         for block, first in _lines(stream, is_end_needed=False):
             _check_block(block, first + 1)
             for offset, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
@@ -337,16 +362,36 @@ def read_ndjson_records(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple
                     raise RefusedFile(
                         "invalid_json", "the line is not JSON", remedy="send one JSON object per line", row=seen
                     ) from error
-                yield first + offset, record if isinstance(record, dict) else None
+                is_sound = isinstance(record, dict) and not (is_flat and _has_key_twice(line, record))
+                yield first + offset, record if is_sound else None
     if not seen:
         raise RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
 
 
-def read_ndjson(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+_KEY = re.compile(rb'"\s*:')
+
+
+def _has_key_twice(line: bytes, record: dict[str, Any]) -> bool:
+    """Whether an object of the line names a key twice, of which a parser silently keeps the last."""
+    if len(_KEY.findall(line)) == len(record):
+        return False
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len({key for key, _ in pairs}) != len(pairs)
+
+    json.loads(line, object_pairs_hook=look)
+    return found
+
+
+def read_ndjson(
+    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None
+) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Frames of flat JSON objects as text, and the rows that were not such objects."""
     rows: list[dict[str, str | int | None]] = []
     broken: list[int] = []
-    for number, record in read_ndjson_records(file, limit_bytes=limit_bytes):
+    for number, record in read_ndjson_records(file, limit_bytes=limit_bytes, is_flat=True, trailer=trailer):
         flat = _flat(record)
         if flat is None:
             broken.append(number)
@@ -368,6 +413,8 @@ def _flat(record: dict[str, Any] | None) -> dict[str, str | int | None] | None:
             flat[name] = "true" if value else "false"
         elif value is None or value == "":
             flat[name] = None
+        elif isinstance(value, float) and abs(value) >= _LARGEST_EXACT:
+            return None  # a whole number too long for its type: its last digits are gone
         elif isinstance(value, str | int | float):
             flat[name] = str(value)
         else:
@@ -385,7 +432,7 @@ def read_parquet(file: SourceFile, *, limit_bytes: int, known: Collection[str] =
     try:
         with open_seekable(file, limit_bytes=limit_bytes) as handle:
             table = pq.ParquetFile(handle)
-            _check_header(table.schema_arrow.names, known)
+            check_header(table.schema_arrow.names, known)
             if sum(table.metadata.row_group(i).total_byte_size for i in range(table.num_row_groups)) > limit_bytes:
                 raise RefusedFile(
                     "too_large", "the file is larger than allowed", remedy="raise file_size_limit_megabytes"

@@ -26,6 +26,7 @@ class FileReport:
     rows_landed: dict[str, int] = field(default_factory=dict)
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)
     positive_risk_items_held_back: int = 0
+    short_digit_strings: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import resource
 import signal
 import sys
@@ -33,7 +34,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints must not be taken for an answer
+    from caseness.errors import is_disk_full
     from caseness.settings import Settings
+    from ingestion import landing
     from ingestion.files import SourceFile, members_of
     from ingestion.loading import Overrides, prepare
     from ingestion.problems import RefusedFile
@@ -67,7 +70,9 @@ def main() -> None:
         except MemoryError:
             raise SystemExit(1) from None
         except Exception as error:  # a reader's own fault refuses its file; the message could hold a value, so it stays
-            say({"failed": type(error).__name__, "at": _place_of(error)})
+            if is_disk_full(error):
+                landing.remove_temporary(settings, os.getpid())
+            say({"failed": type(error).__name__, "at": _place_of(error), "is_disk_full": is_disk_full(error)})
 
 
 def _place_of(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import orjson
 
 import ingestion
-from caseness import __version__, journal, warehouse
+from caseness import __version__, build_state, journal, value_sets, warehouse
+from caseness.build_state import read_build_state
+from caseness.content import content_hash
 from caseness.dbt_runner import project_folder, run_dbt
 from caseness.errors import NotReadyError, UsageError
-from caseness.settings import Settings
+from caseness.settings import Deidentification, Settings
+from ingestion.deidentification import check_one_date_form, date_form, dates_are_calendar
 
 Progress = Callable[[str], None]
 _FINANCIAL_YEAR_START_MONTH = 4
@@ -51,11 +54,12 @@ class BuildReport:
     """What a build did."""
 
     build_id: str
+    content_hash: str
     as_of_date: dt.date
     is_full_build: bool
     loads: int
     periods: int
-    seconds: float
+    seconds: float = 0.0
     rows: dict[str, int] = field(default_factory=dict)
     nodes: dict[str, int] = field(default_factory=dict)
     slowest: list[tuple[str, float]] = field(default_factory=list)
@@ -82,79 +86,97 @@ def run_build(
     paths = settings.paths
     added = [_parse_period(text) for text in measurement_periods]
     with journal.exclusive(paths.lock, purpose="build"):
-        parts = ingestion.landed_parts(settings)
-        loads = [entry for entry in ingestion.manifest_entries(settings) if entry["load_status"] == "loaded"]
-        if not loads:
-            raise NotReadyError("nothing has been ingested yet", remedy="run `caseness ingest PATH...` first")
-        state = read_build_state(settings)
-        paths.temporary.mkdir(parents=True, exist_ok=True)
-        building = paths.temporary / "building.duckdb"
-        with warehouse.writer(paths.temporary / "scratch.duckdb", settings) as scratch:
-            _create_views(scratch, parts, settings)
-            as_of_date = settings.as_of_date or _newest_day(scratch, loads)
-            periods = _periods(scratch, settings, as_of_date, added)
-        (paths.temporary / "scratch.duckdb").unlink()
-        definitions_hash = _definitions_hash()
-        rules = {
-            "definitions_hash": definitions_hash,
-            "periods": [period.period_id for period in periods],
-            "as_of_date": as_of_date.isoformat(),
-        }
-        is_full = (
-            full_refresh
-            or not paths.current.exists()
-            or state.get("rules", {}).get("definitions_hash") != definitions_hash
-            or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
-        )
-        known = set() if is_full else set(state["load_ids"])
-        if is_full:
-            building.unlink(missing_ok=True)
-        else:
-            warehouse.working_copy(paths.current, building)
-        say("transforming everyone" if is_full else "transforming the people the new deliveries touch")
-        with warehouse.writer(building, settings) as connection:
-            _create_views(connection, parts, settings)
-            _create_periods(connection, periods)
-            _create_touched(connection, parts, known, settings)
-        summary = run_dbt(
-            ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else [])],
-            database=building,
-            settings=settings,
-            variables={"as_of_date": as_of_date.isoformat()},
-        )
-        with warehouse.writer(building, settings) as connection:
-            rows = _mart_rows(connection)
-        build_id = _build_id(rules, loads)
-        warehouse.take_place(building, paths.current)
-        new_state = {
-            "build_id": build_id,
-            "code_version": __version__,
-            "load_ids": sorted(entry["load_id"] for entry in loads),
-            "rules": rules,
-            "deidentification": settings.deidentification.value,
-        }
-        journal.write_atomically(paths.build_state, orjson.dumps(new_state, option=orjson.OPT_INDENT_2))
-        journal.append(paths.journal, "build", build_id=build_id, loads=len(loads), is_full_build=is_full)
+        try:
+            report = _built(settings, added, full_refresh, say)
+        finally:
+            shutil.rmtree(paths.temporary, ignore_errors=True)
+            paths.temporary.mkdir(parents=True, exist_ok=True)
+    report.seconds = round(time.monotonic() - started, 2)
+    return report
+
+
+def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say: Progress) -> BuildReport:
+    """Everything a build does while it holds the home's lock; what it leaves in the temporary folder is removed."""
+    paths = settings.paths
+    ingestion.settle(settings, is_deep=True)
+    parts = ingestion.landed_parts(settings)
+    loads = [entry for entry in ingestion.manifest_entries(settings) if entry["load_status"] == "loaded"]
+    if not loads:
+        raise NotReadyError("nothing has been ingested yet", remedy="run `caseness ingest PATH...` first")
+    check_one_date_form(settings, loads)
+    state = {} if full_refresh else read_build_state(settings)
+    erasures = ingestion.erasures(settings)
+    shutil.rmtree(paths.temporary, ignore_errors=True)  # what a process that was stopped has left
+    paths.temporary.mkdir(parents=True, exist_ok=True)
+    building = paths.temporary / "building.duckdb"
+    with warehouse.writer(paths.temporary / "scratch.duckdb", settings) as scratch:
+        _create_views(scratch, parts, settings)
+        as_of_date = _as_of_date(scratch, settings, loads)
+        periods = _periods(scratch, settings, as_of_date, added)
+    (paths.temporary / "scratch.duckdb").unlink()
+    hash_of_definitions = definitions_hash()
+    rules = {
+        "definitions_hash": hash_of_definitions,
+        "periods": [period.period_id for period in periods],
+        "as_of_date": as_of_date.isoformat(),
+        "value_sets": value_sets.seal(settings),
+        "date_form": date_form(settings),
+    }
+    is_full = (
+        "sha256" not in state
+        or any(state["rules"].get(name) != rules[name] for name in ("definitions_hash", "value_sets", "date_form"))
+        or state.get("erasures", 0) < erasures
+        or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
+    )
+    known = set() if is_full else set(state["load_ids"])
+    if is_full:
+        warehouse.remove_database(building)
+    else:
+        build_state.copied(settings, state, building)
+    say("transforming everyone" if is_full else "transforming the people the new deliveries touch")
+    with warehouse.writer(building, settings) as connection:
+        _create_views(connection, parts, settings)
+        _create_periods(connection, periods)
+        _create_touched(connection, parts, known, settings)
+    summary = run_dbt(
+        ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else [])],
+        database=building,
+        settings=settings,
+        variables={"as_of_date": as_of_date.isoformat(), "dates_are_calendar": dates_are_calendar(settings)},
+    )
+    with warehouse.writer(building, settings) as connection:
+        rows = _mart_rows(connection)
+        hash_of_content = content_hash(connection)
+    build_id = _build_id(rules, loads, erasures)
+    new_state = {
+        "build_id": build_id,
+        "code_version": __version__,
+        "load_ids": sorted(entry["load_id"] for entry in loads),
+        "rules": rules,
+        "deidentification": settings.deidentification.value,
+        "erasures": erasures,
+        "content_hash": hash_of_content,
+    }
+    build_state.put_in_place(settings, building, new_state)
+    journal.append(
+        paths.journal,
+        "build",
+        build_id=build_id,
+        loads=len(loads),
+        is_full_build=is_full,
+        content_hash=hash_of_content,
+    )
     return BuildReport(
         build_id=build_id,
+        content_hash=hash_of_content,
         as_of_date=as_of_date,
         is_full_build=is_full,
         loads=len(loads),
         periods=len(periods),
-        seconds=round(time.monotonic() - started, 2),
         rows=rows,
         nodes=summary.nodes,
         slowest=[(name, round(seconds, 2)) for name, seconds in summary.slowest],
     )
-
-
-def read_build_state(settings: Settings) -> dict[str, Any]:
-    """What the current build was made from; empty when there is none."""
-    path = settings.paths.build_state
-    if not path.exists() or not settings.paths.current.exists():
-        return {}
-    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return state
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], settings: Settings) -> None:
@@ -165,6 +187,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, parts: dict[str, list[P
     warehouse.create_raw_view(
         connection, "quarantined_rows", streams["quarantined_rows"], ingestion.quarantine_parts(settings)
     )
+    value_sets.create_raw_table(connection, settings)
     connection.register("deliveries_given", ingestion.deliveries_table(settings))
     chosen = ", ".join(f"cast({name} as {kind}) as {name}" for name, kind in streams["deliveries"].items())
     connection.execute(f"create or replace table raw.deliveries as select {chosen} from deliveries_given")
@@ -190,7 +213,7 @@ def _create_touched(
     owner = "select referrals.person_token from read_parquet([{read}]) as given inner join raw.referrals as referrals "
     owner += "on given.referral_id = referrals.referral_id where given.person_token is null"
     for stream, columns in ingestion.raw_streams().items():
-        fresh = [part for part in parts.get(stream, []) if part.stem not in known]
+        fresh = [part for part in parts.get(stream, []) if part.name.split(".")[0] not in known]
         if not fresh:
             continue
         read = ", ".join(warehouse.quote_literal(str(part)) for part in fresh)
@@ -204,6 +227,17 @@ def _create_touched(
         "create or replace table raw.touched_people as "
         f"select distinct person_token from ({union}) as people where person_token is not null"
     )
+
+
+def _as_of_date(connection: duckdb.DuckDBPyConnection, settings: Settings, loads: Sequence[dict[str, Any]]) -> dt.date:
+    """The last day the data speak for. Where dates are no calendar dates it is the last day of their own axis."""
+    if dates_are_calendar(settings):
+        return settings.as_of_date or _newest_day(connection, loads)
+    newest = [
+        connection.execute(f"select max({column}) from raw.{stream}").fetchone() for stream, column in _SERVICE_DATES
+    ]
+    found = [row[0] for row in newest if row and row[0] is not None]
+    return max(found) if found else dt.date.today()
 
 
 def _newest_day(connection: duckdb.DuckDBPyConnection, loads: Sequence[dict[str, Any]]) -> dt.date:
@@ -256,7 +290,7 @@ def _store_periods(settings: Settings, periods: Sequence[Period]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_PERIOD_COLUMNS)
     writer.writerows([getattr(period, name) for name in _PERIOD_COLUMNS] for period in periods)
-    journal.write_atomically(settings.paths.periods, text.getvalue().encode())
+    ingestion.write_sealed(settings, settings.paths.periods, text.getvalue().encode(), event="periods")
 
 
 def _periods(
@@ -270,7 +304,11 @@ def _periods(
         "select min(referral_received_date) from raw.referrals where referral_received_date <= ?", [as_of_date]
     ).fetchone()
     first = row[0] if row and row[0] is not None else as_of_date
-    periods = [Period("all", "all", f"{first} to {as_of_date}", first, as_of_date)]
+    is_calendar = dates_are_calendar(settings)
+    label = f"{first} to {as_of_date}" if is_calendar else "all days (the dates are no calendar dates)"
+    periods = [Period("all", "all", label, first, as_of_date)]
+    if settings.deidentification is Deidentification.SAFE_HARBOR:  # days from an index know no years
+        return [*periods, *sorted(stored.values(), key=lambda period: period.period_id)]
     year = first.year if first.month >= _FINANCIAL_YEAR_START_MONTH else first.year - 1
     while (start := dt.date(year, _FINANCIAL_YEAR_START_MONTH, 1)) <= as_of_date:
         end = dt.date(year + 1, _FINANCIAL_YEAR_START_MONTH, 1) - dt.timedelta(days=1)
@@ -288,7 +326,7 @@ def _periods(
     return [*periods, *sorted(stored.values(), key=lambda period: period.period_id)]
 
 
-def _definitions_hash() -> str:
+def definitions_hash() -> str:
     """Hash of everything that decides how a number is made: definitions, contracts and the SQL."""
     digest = hashlib.sha256()
     folders = [Path(str(files("screening.definitions"))), Path(str(files("ingestion.contracts"))), project_folder()]
@@ -299,8 +337,8 @@ def _definitions_hash() -> str:
     return digest.hexdigest()
 
 
-def _build_id(rules: dict[str, Any], loads: Sequence[dict[str, Any]]) -> str:
-    body = json.dumps([rules, sorted(entry["load_id"] for entry in loads)], sort_keys=True)
+def _build_id(rules: dict[str, Any], loads: Sequence[dict[str, Any]], erasures: int) -> str:
+    body = json.dumps([rules, sorted(entry["load_id"] for entry in loads), erasures], sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 

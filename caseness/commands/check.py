@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
-from caseness import journal
-from caseness.commands.build import read_build_state
-from caseness.errors import NotReadyError
+from caseness import build_state, journal
 from caseness.settings import Settings
 from expectations import CheckReport, check
 
@@ -22,11 +20,7 @@ def run_check(*, settings: Settings, progress: Callable[[str], None] | None = No
     from expectations.page import page
 
     with journal.exclusive(settings.paths.lock, purpose="check"):
-        state = read_build_state(settings)
-        if not state:
-            raise NotReadyError(
-                "there is no build yet", remedy="run `caseness build` first (or `caseness run PATH...`)"
-            )
+        state = build_state.ready(settings, is_deep=True)
         report = check(
             settings.paths.current,
             settings=settings,

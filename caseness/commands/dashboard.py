@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
+from caseness.errors import DamagedHomeError
+from caseness.release import release_faults
 from caseness.settings import Settings
 
 
@@ -16,6 +18,9 @@ def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0
 
     What the server says goes to standard error; standard output is for answers.
     """
+    faults = release_faults(settings)
+    if faults:
+        raise DamagedHomeError("; ".join(faults[:3]), remedy="publish the release anew with `caseness publish`")
     script = Path(str(files("dashboards"))) / "app.py"
     command = [
         sys.executable,

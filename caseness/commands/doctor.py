@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
-import stat
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 import ingestion
-from caseness import journal
-from caseness.commands.build import read_build_state
-from caseness.errors import CasenessError
+from caseness import build_state, home, journal
+from caseness.errors import CasenessError, LockedError
+from caseness.release import release_faults
 from caseness.settings import Deidentification, Settings
+from ingestion.pseudonyms import key_findings
 
 _PINNED = {"duckdb": "1.5.", "dbt-core": "1.11.", "great-expectations": "1.24.", "streamlit": "1.67."}
 _LOW_DISK_GIGABYTES = 5
@@ -90,51 +90,53 @@ def _versions() -> list[Finding]:
 def _home(settings: Settings) -> list[Finding]:
     if not settings.home.exists():
         return [Finding("home", "note", "there is no home yet", "run `caseness init`")]
+    try:
+        home.check(settings)
+    except CasenessError as error:
+        return [Finding("home", "problem", error.message, error.remedy)]
     found = [Finding("home", "good", "the home exists")]
     try:
-        receipts = sum(1 for _ in journal.read(settings.paths.journal))
-        ingestion.reconcile(settings)
-        found.append(Finding("journal", "good", f"{receipts} receipts, unbroken; manifest and parts agree with them"))
+        with journal.exclusive(settings.paths.lock, purpose="doctor"):
+            receipts = sum(1 for _ in journal.read(settings.paths.journal))
+            ingestion.reconcile(settings, is_deep=True)
+        found.append(Finding("journal", "good", f"{receipts} receipts, unbroken; manifest, parts and marks agree"))
+    except LockedError as error:
+        found.append(Finding("journal", "note", "another process is writing, so nothing was compared", error.remedy))
     except CasenessError as error:
         found.append(Finding("journal", "problem", error.message, error.remedy))
     return found
 
 
 def _key(settings: Settings) -> list[Finding]:
-    path = settings.key_file or settings.paths.keys / "pseudonym.key"
-    if not path.exists():
-        return [Finding("key", "note", "there is no pseudonym key yet", "`caseness init` makes one")]
-    found = []
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        found.append(Finding("key", "problem", "others on this machine can read the key", "chmod 600 the key file"))
-    if settings.key_file is None:
-        found.append(
-            Finding(
-                "key",
-                "note",
-                "the key lies in the home, beside the data it protects",
-                "for shared data, keep it elsewhere and set key_file",
-            )
-        )
+    found = [Finding("key", fact.state, fact.says, fact.remedy) for fact in key_findings(settings)]
     if settings.deidentification is Deidentification.EXPERT_DETERMINATION and not settings.expert_report:
         found.append(Finding("profile", "problem", "no expert's report is referenced", "set expert_report"))
-    return found or [Finding("key", "good", "the key is private")]
+    return found
 
 
 def _work(settings: Settings) -> list[Finding]:
-    state = read_build_state(settings)
-    if not state:
-        return [Finding("build", "note", "nothing has been built yet", "run `caseness run PATH...`")]
-    loads = {row["load_id"] for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"}
-    waiting = len(loads - set(state["load_ids"]))
-    found = [
-        Finding("build", "note", f"{waiting} files are landed but not built", "run `caseness build`")
-        if waiting
-        else Finding("build", "good", f"build {state['build_id']} holds every landed file")
-    ]
-    if settings.paths.current_release.exists():
-        found.append(Finding("release", "good", "there is a published release"))
-    else:
-        found.append(Finding("release", "note", "nothing is published", "run `caseness publish`"))
-    return found
+    return [*_build(settings), *_releases(settings)]
+
+
+def _build(settings: Settings) -> list[Finding]:
+    try:
+        if not build_state.read_build_state(settings):
+            return [Finding("build", "note", "nothing has been built yet", "run `caseness run PATH...`")]
+        state = build_state.ready(settings, is_deep=True)
+        loads = {row["load_id"] for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"}
+    except CasenessError as error:
+        return [Finding("build", "problem", error.message, error.remedy)]
+    if loads != set(state["load_ids"]):
+        waiting, gone = len(loads - set(state["load_ids"])), len(set(state["load_ids"]) - loads)
+        says = f"{waiting} files are landed but not built, {gone} were taken out"
+        return [Finding("build", "note", says, "run `caseness build`")]
+    return [Finding("build", "good", f"build {state['build_id']} holds every landed file, as it was written")]
+
+
+def _releases(settings: Settings) -> list[Finding]:
+    faults = release_faults(settings)
+    if faults is None:
+        return [Finding("release", "note", "nothing is published", "run `caseness publish`")]
+    if faults:
+        return [Finding("release", "problem", fault, "publish it anew with `caseness publish`") for fault in faults]
+    return [Finding("release", "good", "there is a published release; every release is as it was written")]

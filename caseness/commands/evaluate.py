@@ -10,9 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from caseness import journal, warehouse
-from caseness.commands.build import read_build_state
-from caseness.errors import NotReadyError
+from caseness import build_state, journal, warehouse
 from caseness.settings import Settings
 from efficacy.trajectories import trajectory_means
 
@@ -54,11 +52,7 @@ def run_evaluate(*, settings: Settings, progress: Callable[[str], None] | None =
     say = progress or (lambda message: None)
     started = time.monotonic()
     with journal.exclusive(settings.paths.lock, purpose="evaluate"):
-        state = read_build_state(settings)
-        if not state:
-            raise NotReadyError(
-                "there is no build yet", remedy="run `caseness build` first (or `caseness run PATH...`)"
-            )
+        state = build_state.ready(settings, is_deep=True)
         with warehouse.reader(settings.paths.current, settings, with_deliveries=True) as connection:
             starters = connection.execute(_STARTERS).df()
             scores = connection.execute(_SCORES).df()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import stat
 from typing import Any
 
-from caseness import journal
+from caseness import home, journal
 from caseness.settings import Settings
-from ingestion.pseudonyms import create_key
+from ingestion.keys import ensure_key
 
 _HEADER = (
     "# Settings of this caseness home. Every line is optional; the environment (CASENESS_...) wins over this file.\n"
@@ -28,13 +28,14 @@ def settings_file_text() -> str:
 
 
 def run_init(*, settings: Settings) -> dict[str, Any]:
-    """Make what is missing; what is there stays as it is."""
+    """Make what is missing; what is there stays as it is. An older home has to be migrated first."""
     paths = settings.paths
+    home.begin(settings)
     made = [folder for folder in paths.folders() if not folder.exists()]
     for folder in paths.folders():
         folder.mkdir(parents=True, exist_ok=True)
     paths.keys.chmod(stat.S_IRWXU)
-    create_key(settings)
+    ensure_key(settings)
     wrote = not paths.settings_file.exists()
     if wrote:
         journal.write_atomically(paths.settings_file, settings_file_text().encode())

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from caseness import journal, warehouse
+from caseness import build_state, journal, warehouse
 from caseness.errors import UsageError
 from caseness.settings import Settings
 
@@ -18,6 +18,7 @@ _QUESTIONS = ("SELECT",)  # EXPLAIN ANALYZE would run a COPY
 
 def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> list[dict[str, Any]]:
     """Rows of ``statement`` as objects. Anything but one SELECT is refused: the connection can reach the parts."""
+    build_state.ready(settings)
     with warehouse.reader(settings.paths.current, settings, with_deliveries=True) as connection:
         try:
             statements = connection.extract_statements(statement)
@@ -31,6 +32,8 @@ def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> 
             names = [column[0] for column in cursor.description or []]
             rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
         except duckdb.Error as error:
+            if warehouse.is_damage(error):
+                raise warehouse.damaged(settings.paths.current) from error
             raise UsageError(
                 f"the warehouse could not answer: {_first_line(error)}", remedy="see docs/data_dictionary.md for names"
             ) from error

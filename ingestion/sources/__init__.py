@@ -2,7 +2,8 @@
 
 A home may hold sources of its own in ``sources/<name>/source.yml``: a mapping is data, so it needs no code and no
 release. A reader is a module with ``recognises(file, context)`` and ``read(file, recognition, context)``; where a
-folder has none, the generic mapping reads the file as ``source.yml`` says.
+folder has none, the generic mapping reads the file as ``source.yml`` says. A home's mapping may name a shipped reader
+(``reader: redcap``) to give it its own rows.
 """
 
 from __future__ import annotations
@@ -70,18 +71,37 @@ def _packaged() -> tuple[Source, ...]:
             continue
         spec = load_spec(folder)
         has_reader = folder.joinpath("reader.py").is_file()
-        module = f"{__package__}.{folder.name}.reader" if has_reader else f"{__package__}.mapping"
-        found.append(Source(spec["source"], spec, cast(Reader, importlib.import_module(module))))
+        found.append(_source(spec, folder.name if has_reader else None))
     return tuple(found)
+
+
+def _source(spec: dict[str, Any], reader: str | None) -> Source:
+    """A source whose ``source.yml`` its reader has found right. Raises ``UsageError`` otherwise."""
+    module = importlib.import_module(f"{__package__}.{reader}.reader" if reader else f"{__package__}.mapping")
+    if hasattr(module, "check"):
+        module.check(spec)
+    return Source(spec["source"], spec, cast(Reader, module))
+
+
+def _reader_of_home(spec: dict[str, Any]) -> str | None:
+    name = spec.get("reader")
+    if name is None:
+        return None
+    shared = [folder.name for folder in files(__package__).iterdir() if folder.joinpath("reader.py").is_file()]
+    if name not in shared:
+        raise UsageError(
+            f"{spec['source']}/{SPEC_NAME}: there is no reader of that name",
+            remedy=f"readers are {', '.join(sorted(shared))}; leave `reader:` out for a mapping",
+        )
+    return str(name)
 
 
 def sources(home_sources: Path | None = None) -> tuple[Source, ...]:
     """Every source in the order they are asked: a home's own mappings first, then those that are shipped."""
     own = []
     if home_sources is not None and home_sources.is_dir():
-        mapping = cast(Reader, importlib.import_module(f"{__package__}.mapping"))
         for folder in sorted(home_sources.iterdir()):
             if (folder / SPEC_NAME).is_file():
                 spec = load_spec(folder)
-                own.append(Source(spec["source"], spec, mapping))
+                own.append(_source(spec, _reader_of_home(spec)))
     return (*own, *_packaged())

@@ -7,6 +7,13 @@ from functools import cache
 from importlib.resources import files
 
 
+def definition_names() -> frozenset[str]:
+    """Names of every definition there is."""
+    return frozenset(
+        path.name.removesuffix(".csv") for path in files(__package__).iterdir() if path.name.endswith(".csv")
+    )
+
+
 @cache
 def definitions(name: str) -> tuple[dict[str, str], ...]:
     """Rows of ``definitions/<name>.csv`` as text, in file order; an empty cell is the empty string.

@@ -82,6 +82,7 @@ final as (
         on episodes.discharge_date >= periods.period_start and episodes.discharge_date <= periods.period_end
     -- A discharge after the day the data speak for has not happened yet.
     where episodes.discharge_date <= {{ as_of_date() }}
+    and {{ is_computable('periods.period_kind') }}
 )
 
 select * from final

@@ -30,6 +30,7 @@ listed as (
         periods.period_id,
         periods.period_start,
         periods.period_end,
+        {{ is_computable('periods.period_kind') }} as is_computable,
         coalesce(counted.initial_population_count, 0) as initial_population_count,
         coalesce(counted.stated_denominator_count, 0) as stated_denominator_count,
         coalesce(counted.denominator_exclusion_count, 0) as denominator_exclusion_count,
@@ -45,15 +46,20 @@ final as (
         period_id,
         period_start,
         period_end,
-        cast(initial_population_count as bigint) as initial_population_count,
-        cast(stated_denominator_count - denominator_exclusion_count as bigint) as denominator_count,
-        cast(denominator_exclusion_count as bigint) as denominator_exclusion_count,
-        cast(numerator_count as bigint) as numerator_count,
+        cast(case when is_computable then initial_population_count end as bigint) as initial_population_count,
+        cast(case when is_computable then stated_denominator_count - denominator_exclusion_count end as bigint)
+            as denominator_count,
+        cast(case when is_computable then denominator_exclusion_count end as bigint) as denominator_exclusion_count,
+        cast(case when is_computable then numerator_count end as bigint) as numerator_count,
         cast(
-            {{ measure_rate_percent('numerator_count', 'stated_denominator_count', 'denominator_exclusion_count') }}
+            case
+                when is_computable
+                    then {{ measure_rate_percent('numerator_count', 'stated_denominator_count', 'denominator_exclusion_count') }}
+            end
             as double
         ) as rate_percent,
         case
+            when not is_computable then 'not_computable'
             when stated_denominator_count - denominator_exclusion_count > 0 then 'computed'
             else 'no_denominator'
         end as result_status

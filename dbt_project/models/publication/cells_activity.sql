@@ -45,6 +45,7 @@ final as (
     from periods
     cross join stages
     left join counted on periods.period_id = counted.period_id and stages.stage = counted.stage
+    where {{ is_computable('periods.period_kind') }}
 )
 
 select * from final

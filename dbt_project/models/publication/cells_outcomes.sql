@@ -50,7 +50,7 @@ group_values as (
     select distinct group_dimension, group_value from grouped_episodes
 ),
 
--- Every cell that should have an answer; groups are published for all days and financial years only.
+-- Every cell that can have an answer; groups are published for all days and financial years only.
 listed as (
     select
         group_values.group_dimension,
@@ -64,7 +64,9 @@ listed as (
     from group_values
     cross join measures
     cross join periods
-    where group_values.group_dimension = 'all' or periods.period_kind in ('all', 'financial_year')
+    where
+        (group_values.group_dimension = 'all' or periods.period_kind in ('all', 'financial_year'))
+        and {{ is_computable('periods.period_kind') }}
 ),
 
 final as (

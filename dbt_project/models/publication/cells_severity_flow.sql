@@ -15,7 +15,8 @@ bands as (
     where instrument_code in ('PHQ-9', 'GAD-7')
 ),
 
--- Only courses that began long enough ago to have reached the later week.
+-- Only courses that began long enough ago to have reached the later week: a question of the calendar, so that without
+-- one the table is empty.
 reachable as (
     select
         episodes.referral_id,
@@ -128,6 +129,7 @@ final as (
             and flow_weeks.to_week = counted.to_week
             and from_bands.band = counted.from_band
             and to_bands.band = counted.to_band
+    where {{ is_computable("'to_week'") }}
 )
 
 select * from final

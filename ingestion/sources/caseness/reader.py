@@ -13,6 +13,7 @@ from caseness.settings import IdentifierPolicy
 from ingestion import identifier_gate, reading
 from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.contracts import Contract, contracts
+from ingestion.deidentification import contract_for
 from ingestion.files import SourceFile
 from ingestion.problems import RefusedFile
 from ingestion.reading import ROW_NUMBER
@@ -34,7 +35,7 @@ def recognises(file: SourceFile, context: ReadContext) -> Recognition | None:
 
 def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> Iterator[Batch]:
     """Frames of the stream; a column outside the contract refuses the file, or is never read."""
-    contract = contracts()[recognition.stream or ""]
+    contract = contract_for(contracts()[recognition.stream or ""], context.settings)
     for frame, broken in _frames(file, recognition.form, contract, context):
         batch = Batch(records=len(frame) + len(broken))
         batch.faults = [(number, "", "invalid_record") for number in broken]
@@ -72,13 +73,13 @@ def check_columns(text: pl.DataFrame, contract: Contract, batch: Batch, context:
             continue
         values = text.get_column(name)
         described = identifier_gate.describe(name, values)
-        batch.identifier_fields[f"{name!r} {described}"] += values.len() - values.null_count()
-        if context.identifiers is IdentifierPolicy.REFUSE:
+        batch.identifier_fields[described] += values.len() - values.null_count()
+        if context.settings.identifiers is IdentifierPolicy.REFUSE:
             raise RefusedFile(
                 "unknown_column",
-                f"column {name!r} {described}",
+                described,
                 remedy="leave the column out, or set identifiers = 'drop' so that it is never read",
-                column=name,
+                column=name if identifier_gate.is_printable_name(name) else None,
             )
     return [name for name in given if name in known]
 

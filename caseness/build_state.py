@@ -1,0 +1,106 @@
+"""What the current build was made from, and whether ``current.duckdb`` is the file that the last build wrote."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+import ingestion
+from caseness import journal, warehouse
+from caseness.errors import DamagedHomeError, NotReadyError
+from caseness.faults import fault_point
+from caseness.settings import Settings
+
+_CHANGED = "current.duckdb was cut or changed after the build wrote it"
+_BUILD_ANEW = "run `caseness build --full-refresh`, which makes the build anew from the parts"
+
+
+def read_build_state(settings: Settings) -> dict[str, Any]:
+    """What the current build was made from; empty when there is none.
+
+    A build that was stopped between its two renames is told by the database's hash, and counts.
+    """
+    paths = settings.paths
+    following = _read(paths.next_build_state)
+    if following and paths.current.exists() and _sha256(paths.current) == following["sha256"]:
+        return following
+    return _read(paths.build_state)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        state["build_id"], state["load_ids"], state["rules"]["as_of_date"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedHomeError(f"build/{path.name} was cut or changed", remedy=_BUILD_ANEW) from error
+    return state
+
+
+def ready(settings: Settings, *, is_deep: bool = False) -> dict[str, Any]:
+    """The state of a build that may be read: complete, of this release's making, without a person who was removed.
+
+    The file's size is compared, its hash too when ``is_deep``.
+    """
+    state = read_build_state(settings)
+    if not state:
+        raise NotReadyError("there is no build yet", remedy="run `caseness build` first (or `caseness run PATH...`)")
+    if "sha256" not in state:
+        raise NotReadyError("the build was made by an earlier release", remedy="run `caseness build`")
+    if state.get("erasures", 0) < ingestion.erasures(settings):
+        raise NotReadyError("the build still holds a person who was removed", remedy="run `caseness build`")
+    fault = fault_of_current(settings, state, is_deep=is_deep)
+    if fault:
+        raise DamagedHomeError(fault, remedy=_BUILD_ANEW)
+    return state
+
+
+def fault_of_current(settings: Settings, state: dict[str, Any], *, is_deep: bool) -> str:
+    """What is wrong with the current database, or nothing."""
+    path = settings.paths.current
+    if not path.exists():
+        return "current.duckdb is missing, though a build was made"
+    if path.stat().st_size != state["bytes"] or (is_deep and _sha256(path) != state["sha256"]):
+        return _CHANGED
+    return ""
+
+
+def copied(settings: Settings, state: dict[str, Any], target: Path) -> None:
+    """Copy the current build for the next step, checking on the way that it is what the build wrote."""
+    fault = fault_of_current(settings, state, is_deep=False)
+    if not fault and warehouse.working_copy(settings.paths.current, target) != state["sha256"]:
+        warehouse.remove_database(target)
+        fault = _CHANGED
+    if fault:
+        raise DamagedHomeError(fault, remedy=_BUILD_ANEW)
+
+
+def put_in_place(settings: Settings, built: Path, state: dict[str, Any]) -> None:
+    """Rename a finished database over the current one, and then what it was made from."""
+    paths = settings.paths
+    whole = {**state, "bytes": built.stat().st_size, "sha256": _sha256(built)}
+    journal.write_atomically(paths.next_build_state, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+    fault_point("build_finished")
+    warehouse.take_place(built, paths.current)
+    fault_point("build_in_place")
+    os.replace(paths.next_build_state, paths.build_state)
+    journal.fsync_folder(paths.build)
+
+
+def remove_build(settings: Settings) -> None:
+    """Remove the current build and what it is known by; the state goes first, so that no reader trusts half of it."""
+    paths = settings.paths
+    for path in (paths.next_build_state, paths.build_state):
+        path.unlink(missing_ok=True)
+    warehouse.remove_database(paths.current)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,85 @@
+"""``caseness forget``: remove a person from parts and builds, and keep them out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ingestion
+from caseness import build_state, home, journal
+from caseness.commands.build import run_build
+from caseness.errors import CasenessError, UsageError
+from caseness.faults import fault_point
+from caseness.settings import Settings
+from ingestion import Erased, ErasureReason
+
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True)
+class ForgetReport:
+    """What was removed. Counts only."""
+
+    erased: Erased
+    reason: str
+    was_built_anew: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready facts."""
+        return {**self.erased.as_dict(), "reason": self.reason, "was_built_anew": self.was_built_anew}
+
+
+def run_forget(
+    token: str, *, settings: Settings, reason: str = "erasure", progress: Callable[[str], None] | None = None
+) -> ForgetReport:
+    """Remove the person of ``token`` and every token linked to it. Running it again finishes what was interrupted.
+
+    The parts are rewritten, the current build is replaced by a full one (or goes, when it cannot be made), results and
+    working files are removed. Later deliveries of the person are quarantined by the rule ``erased_person``.
+    """
+    say = progress or (lambda message: None)
+    if not _TOKEN.fullmatch(token):
+        raise UsageError("that is not a token", remedy="`caseness token --source NAME CODE` gives it")
+    if reason not in list(ErasureReason):
+        raise UsageError("the reason is not one of the codes", remedy="reasons: " + ", ".join(ErasureReason))
+    paths = settings.paths
+    with journal.exclusive(paths.lock, purpose="forget"):
+        home.begin(settings)
+        manifest = ingestion.settle(settings)
+        say("removing the person's rows from the parts")
+        erased = ingestion.forget(token, settings=settings, manifest=manifest, reason=ErasureReason(reason))
+        has_stale_build = _has_stale_build(settings)
+        if has_stale_build:
+            for folder in (paths.temporary, paths.dbt_target, paths.results):
+                shutil.rmtree(folder, ignore_errors=True)
+            (paths.build / "check.html").unlink(missing_ok=True)
+        fault_point("builds_removed")
+    if has_stale_build:
+        say("building anew without the person")
+        try:
+            run_build(settings=settings, full_refresh=True, progress=say)
+        except BaseException as error:
+            with journal.exclusive(paths.lock, purpose="forget"):
+                build_state.remove_build(settings)
+            if isinstance(error, CasenessError):
+                raise type(error)(
+                    f"the person is out of the parts, and the build that still held them was removed; {error.message}",
+                    remedy="then run `caseness build`",
+                ) from error
+            raise
+    return ForgetReport(erased, reason, has_stale_build)
+
+
+def _has_stale_build(settings: Settings) -> bool:
+    """Whether a build, or what is left of one, was made before the last removal."""
+    paths = settings.paths
+    if not any(path.exists() for path in (paths.current, paths.build_state, paths.next_build_state)):
+        return False
+    try:
+        state = build_state.read_build_state(settings)
+    except CasenessError:
+        return True
+    return int(state.get("erasures", 0)) < ingestion.erasures(settings)

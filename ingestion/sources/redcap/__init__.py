@@ -1,0 +1,1 @@
+"""REDCap flat exports with their data dictionary."""
