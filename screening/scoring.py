@@ -55,6 +55,7 @@ class Score:
     severity_band: str | None
     is_at_caseness: bool | None
     is_screen_positive: bool | None
+    diagnostic_algorithm: str
     risk_item_status: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,6 +113,7 @@ def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> 
         severity_band=_band(instrument_code, total, complete, prorated, measured, expected, answered),
         is_at_caseness=_meets_any(instrument_code, "caseness", measured),
         is_screen_positive=_meets_any(instrument_code, "screen", complete),
+        diagnostic_algorithm=_algorithm(instrument_code, answers, low, high),
         risk_item_status=_risk(instrument, answers, low, high),
     )
 
@@ -155,6 +157,25 @@ def _meets_any(instrument_code: str, purpose: str, total: int | None) -> bool | 
     if total is None or not rows:
         return None
     return any(_COMPARE[row["comparator"]](total, float(row["threshold_value"])) for row in rows)
+
+
+def _algorithm(instrument_code: str, answers: Sequence[int | AnswerState | None], low: int, high: int) -> str:
+    """``major``, ``other`` or ``none`` of all answers it asks for; ``not_assessable`` when one of them is not there."""
+    rows = _rows("diagnostic_algorithms", instrument_code)
+    if not rows:
+        return "not_applicable"
+    symptoms = core = 0
+    for row in rows:
+        answer = answers[int(row["item_number"]) - 1]
+        if answer is None or isinstance(answer, AnswerState) or not low <= answer <= high:
+            return "not_assessable"
+        if answer >= int(row["symptom_at_or_above"]):
+            symptoms += 1
+            core += row["is_core"] == "true"
+    for row in _rows("diagnostic_algorithm_outcomes", instrument_code):
+        if core and int(row["minimum_symptoms"]) <= symptoms <= int(row["maximum_symptoms"]):
+            return row["outcome"]
+    return "none"
 
 
 def _risk(instrument: dict[str, str], answers: Sequence[int | AnswerState | None], low: int, high: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,16 @@ def test_a_numerator_of_everyone_or_nobody_is_hidden(release: Path) -> None:
         "where period_id = 'all' and measure_id in ('nhs_tt_first_treatment_6_weeks', 'nhs_tt_reliable_deterioration')",
     )
     assert rows == [("shown", "suppressed", "suppressed")] * 2
+
+
+def test_what_the_audit_dropped_is_not_in_the_file(release: Path) -> None:
+    """In this service the attacker narrows a numerator by severity, so there is something to drop."""
+    manifest = json.loads((release.parent / "manifest.json").read_text(encoding="utf-8"))
+    dropped = [family.partition(" by ") for family in manifest["dropped_by_the_audit"] if " by " in family]
+    assert dropped
+    for measure, _, dimension in dropped:
+        where = f"group_dimension = '{dimension}' and measure_id = '{measure}'"
+        assert _ask(release, f"select count(*) from pub_outcomes_by_group where {where}") == [(0,)]
+    assert (
+        manifest["tables"]["pub_outcomes_by_group"] == _ask(release, "select count(*) from pub_outcomes_by_group")[0][0]
+    )

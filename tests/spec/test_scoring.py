@@ -67,6 +67,8 @@ _FIELDS = (
     "is_valid",
     "severity_band",
     "is_at_caseness",
+    "is_screen_positive",
+    "diagnostic_algorithm",
     "risk_item_status",
 )
 
@@ -105,17 +107,28 @@ def _random_sheets(count: int) -> list[tuple[str, list[int | AnswerState | None]
     return sheets
 
 
-def test_the_warehouse_scores_as_python_does(tmp_path: Path) -> None:
-    sheets = [(case["instrument"], _answers(case["answers"])) for case in _cases()] + _random_sheets(1500)
+def _sheets() -> list[tuple[str, list[int | AnswerState | None]]]:
+    return [(case["instrument"], _answers(case["answers"])) for case in _cases()] + _random_sheets(1500)
+
+
+def streams() -> dict[str, list[dict[str, Any]]]:
+    """The table and the random sheets as a delivery, all of one person."""
     rows = []
-    for number, (instrument, answers) in enumerate(sheets):
+    for number, (instrument, answers) in enumerate(_sheets()):
         rows += sheet(f"r{number}", instrument, _words(answers), "2026-01-05")
-    service = Service(tmp_path / "home")
-    report = service.deliver(tmp_path / "in", {"people": [person("p_sheets")], "questionnaire_answers": rows})
-    assert report["rows_quarantined"] == 0
-    service.build()
-    found = Counter(service.ask(f"select instrument_code, {', '.join(_FIELDS)} from marts.assessments"))
-    expected = Counter((name, *(getattr(score(name, answers), part) for part in _FIELDS)) for name, answers in sheets)
+    return {"people": [person("p_sheets")], "questionnaire_answers": rows}
+
+
+def test_the_warehouse_scores_as_python_does(specified: Service) -> None:
+    owner = specified.tokens("p_sheets")["p_sheets"]
+    found = Counter(
+        specified.ask(
+            f"select instrument_code, {', '.join(_FIELDS)} from marts.assessments where person_id = '{owner}'"
+        )
+    )
+    expected = Counter(
+        (name, *(getattr(score(name, answers), part) for part in _FIELDS)) for name, answers in _sheets()
+    )
     assert found == expected
 
 
@@ -152,6 +165,8 @@ def test_every_answer_vector(tmp_path: Path, instrument: str, items: int, first_
         "total_prorated",
         "severity_band",
         "is_at_caseness",
+        "is_screen_positive",
+        "diagnostic_algorithm",
         "risk_item_status",
     )
     found = Counter(service.ask(f"select {', '.join(parts)} from marts.assessments"))

@@ -15,6 +15,11 @@ assigned as (
     {{ where_touched() }}
 ),
 
+diagnosed as (
+    select * from {{ ref('int_assessments_diagnosed') }}
+    {{ where_touched() }}
+),
+
 bands as (
     select * from {{ ref('severity_bands') }}
 ),
@@ -108,10 +113,13 @@ final as (
         bands.band as severity_band,
         case when valued.measure_total is not null then judged.at_caseness = 1 end as is_at_caseness,
         judged.screen_positive = 1 as is_screen_positive,
+        diagnosed.diagnostic_algorithm,
         valued.risk_item_status
     from valued
     inner join assigned
         on valued.response_id = assigned.response_id and valued.instrument_code = assigned.instrument_code
+    inner join diagnosed
+        on valued.response_id = diagnosed.response_id and valued.instrument_code = diagnosed.instrument_code
     left join judged
         on valued.response_id = judged.response_id and valued.instrument_code = judged.instrument_code
     left join bands
