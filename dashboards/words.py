@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -142,3 +143,18 @@ def suppression_words(statuses: pd.Series, profile: str) -> str:
     if hidden == 0:
         return f"Nothing in this figure is suppressed (profile {profile})."
     return f"{hidden} of {len(statuses)} values are suppressed so that nobody can be recognised (profile {profile})."
+
+
+def completeness_words(counts: Mapping[str, tuple[int | None, str]]) -> str:
+    """How many scores lack items and were prorated, in words; suppressed and none are told apart."""
+    if "all" not in counts:
+        return ""
+
+    def number(kind: str) -> str:
+        count, status = counts.get(kind, (0, "zero"))
+        return "a suppressed number" if status == "suppressed" else f"{count or 0:,}"
+
+    return (
+        f"Of {number('all')} forms, {number('complete')} are complete, {number('prorated')} lack items and are "
+        f"prorated, {number('total_only')} came as a total only."
+    )

@@ -38,7 +38,11 @@ frame.figure(
     n=words.count_words(first["starters_count"], first["starters_status"])
     + " courses that began treatment; scores by week in the table",
     period=f"{release.facts['data_period_start']} to {release.facts['data_period_end']}",
-    method=words.TRAJECTORY_NOTE + " " + str(first["method"]),
+    method=words.TRAJECTORY_NOTE
+    + " "
+    + str(first["method"])
+    + " "
+    + words.completeness_words(queries.score_completeness(release.settings, release.file, instrument)),
     hidden=words.suppression_words(weeks["model_status"], release.profile),
     release=release,
     caution=words.TRAJECTORY_CAUTION,
