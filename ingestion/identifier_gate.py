@@ -13,7 +13,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import polars as pl
@@ -123,7 +123,7 @@ def printable_name(name: str) -> str:
     return f"column {name!r}" if is_printable_name(name) else _NEUTRAL_NAME
 
 
-@cache
+@lru_cache(maxsize=1000)
 def _class_of_one(text: str) -> str | None:
     return class_of_values(pl.Series([text], dtype=pl.String))
 
