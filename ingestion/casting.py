@@ -28,6 +28,7 @@ _LATEST_POSSIBLE_YEAR = "2100-01-01"
 # (?-u) keeps \d to the ASCII digits: full-width digits would pass otherwise, and then fail to be numbers.
 _TIMESTAMP = r"(?-u)^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$"
 _OFFSET = r"(?-u)(Z|[+-]\d{2}:\d{2})$"
+_PARTIAL_DATE = r"(?-u)^\d{4}(-\d{2})?$"
 
 
 def polars_type(duckdb_type: str) -> pl.DataType:
@@ -207,7 +208,9 @@ def _dates(values: pl.Series, column: Column) -> Typed:
     wrong = typed.is_null()
     bounds = pl.Series([column.minimum or "1850-01-01", _LATEST_POSSIBLE_YEAR]).str.to_date("%Y-%m-%d")
     outside = ((typed < bounds[0]) | (typed >= bounds[1])).fill_null(False)
-    return typed.set(outside, None) if outside.any() else typed, [("date", wrong), ("range", outside)], None
+    is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
+    faults = [("partial_date", is_partial), ("date", wrong & ~is_partial), ("range", outside)]
+    return typed.set(outside, None) if outside.any() else typed, faults, None
 
 
 def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
@@ -254,7 +257,13 @@ def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
     outside = (work.get_column("utc").dt.year() >= int(_LATEST_POSSIBLE_YEAR[:4])).fill_null(False)
     utc = work.get_column("utc").alias(name)
     local_date = work.get_column("local").dt.date().set(wrong, None)
-    faults = [("timestamp", wrong & ~lacks_offset), ("timestamp_offset", lacks_offset), ("range", outside)]
+    is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
+    faults = [
+        ("partial_date", is_partial),
+        ("timestamp", wrong & ~lacks_offset & ~is_partial),
+        ("timestamp_offset", lacks_offset),
+        ("range", outside),
+    ]
     return utc, faults, local_date
 
 
@@ -262,18 +271,21 @@ def _tokens(
     values: pl.Series, column: Column, text: pl.DataFrame, *, pseudonymiser: Pseudonymiser, namespace: str
 ) -> Typed:
     fits = values.str.contains(r"^[^\x00-\x1f\x7f]{1,128}$") & (values.str.strip_chars() != "")
-    kind = column.token_kind or column.name
-    work = pl.DataFrame({"code": values.set(~fits.fill_null(False), None)})
+    work = pl.DataFrame({"code": values.set(~fits.fill_null(False), None)}).with_columns(
+        (text.get_column(column.kind_column) if column.kind_column else pl.lit(column.token_kind or column.name)).alias(
+            "kind"
+        )
+    )
     if column.namespace_column:
         work = work.with_columns(text.get_column(column.namespace_column).alias("namespace"))
     else:
         work = work.with_columns(pl.lit(namespace).alias("namespace"))
     unique = work.drop_nulls().unique()
     tokens: list[pl.DataFrame] = []
-    for (space,), group in unique.group_by("namespace"):
-        found = pseudonymiser.token_series(group.get_column("code"), kind=kind, namespace=str(space))
+    for (space, kind), group in unique.group_by("namespace", "kind"):
+        found = pseudonymiser.token_series(group.get_column("code"), kind=str(kind), namespace=str(space))
         tokens.append(group.with_columns(found.alias("token")))
     if not tokens:
         return pl.Series(values.name, [None] * len(values), dtype=pl.String), [("code_length", ~fits)], None
-    joined = work.join(pl.concat(tokens), on=["code", "namespace"], how="left", maintain_order="left")
+    joined = work.join(pl.concat(tokens), on=["code", "namespace", "kind"], how="left", maintain_order="left")
     return joined.get_column("token").alias(values.name), [("code_length", ~fits)], None

@@ -24,7 +24,7 @@ from ingestion.pseudonyms import Pseudonymiser, read_key
 from ingestion.refusals import leave_trace, write_receipt
 from ingestion.reports import FileReport, IngestReport
 from ingestion.sources import sources
-from ingestion.sources.fhir.reader import plain_id
+from ingestion.sources.fhir.elements import plain_id
 from ingestion.workers import WorkerLostError, Workers
 
 Progress = Callable[[str], None]

@@ -18,7 +18,7 @@ from caseness.settings import IdentifierPolicy, Settings
 from ingestion import deidentification, landing, reading
 from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.casting import cast, empty_problems
-from ingestion.contracts import contracts
+from ingestion.contracts import Contract, contracts
 from ingestion.delivery import FILE_NAME, Delivery, read_delivery
 from ingestion.erasure import Forgotten, hanging_columns, owner_mark
 from ingestion.files import SourceFile
@@ -262,6 +262,7 @@ class _Loading:
             self._file.rows_in += batch.records
             self._outside.update(batch.identifier_fields)
             self._fault_rows(found.recognition.stream or "several", batch.faults)
+            self._lost_fields(batch)
             yield from self._admit(batch, {number for number, _, _ in batch.faults})
 
     def finish(self) -> None:
@@ -331,6 +332,17 @@ class _Loading:
             ).with_columns(pl.lit(stream).alias("stream"), pl.lit(True).alias("is_row_quarantined"))
         )
 
+    def _lost_fields(self, batch: Batch) -> None:
+        if batch.lost_fields:
+            self._file.fields_made_missing += len(batch.lost_fields)
+            self._faults.append(
+                pl.DataFrame(
+                    [(number, name, rule, stream) for number, stream, name, rule in batch.lost_fields],
+                    schema={ROW_NUMBER: pl.Int64, "column_name": pl.String, "rule": pl.String, "stream": pl.String},
+                    orient="row",
+                ).with_columns(pl.lit(False).alias("is_row_quarantined"))
+            )
+
     def _admit(self, batch: Batch, held: set[int]) -> Iterator[tuple[str, pl.DataFrame]]:
         """Cast every stream of a batch; a record with a fault in one stream is held back in all of them."""
         texts = batch.texts()
@@ -355,7 +367,7 @@ class _Loading:
                 namespace=self._found.namespace,
                 time_zone=self._found.delivery.time_zone,
             )
-            casts[stream] = done.frame
+            casts[stream], left_out = _leave_out_rows_without_code(done.frame, contract)
             faulty = done.problems.get_column(ROW_NUMBER).unique()
             self._judge.observe(
                 text,
@@ -365,6 +377,8 @@ class _Loading:
             problems.append(self._erased(stream, done.frame))
             key_names = [column.name for column in contract.columns if column.is_required]
             keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
+            if len(left_out):
+                keeps = keeps | ((pl.col("column_name") == "code") & pl.col(ROW_NUMBER).is_in(left_out.implode()))
             problems.append(
                 done.problems.with_columns(pl.lit(stream).alias("stream"), (~keeps).alias("is_row_quarantined"))
             )
@@ -408,6 +422,22 @@ class _Loading:
             pl.lit(stream).alias("stream"),
             pl.lit(True).alias("is_row_quarantined"),
         )
+
+
+def _leave_out_rows_without_code(frame: pl.DataFrame, contract: Contract) -> tuple[pl.DataFrame, pl.Series]:
+    """A code that its system does not admit costs a record that code, not its other codes nor the record itself.
+
+    Where a record must keep a code (``row_is_left_out_beside_another``), one without any is judged as it stands.
+    Returns the rows kept and the records that lost a row.
+    """
+    is_lost = pl.col("code").is_null() if contract.without_code else pl.lit(False)
+    if contract.without_code == "row_is_left_out_beside_another":
+        is_lost = is_lost & pl.col("code").is_not_null().any().over(ROW_NUMBER)
+    if not contract.without_code or frame.is_empty():
+        return frame, pl.Series(ROW_NUMBER, [], dtype=pl.Int64)
+    judged = frame.with_columns(is_lost.alias("is_lost"))
+    lost = judged.filter("is_lost").get_column(ROW_NUMBER).unique()
+    return judged.filter(~pl.col("is_lost")).drop("is_lost"), lost
 
 
 def refuse_whole(file: FileReport, *, rows: int) -> None:

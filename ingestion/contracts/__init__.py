@@ -48,6 +48,7 @@ class Column:
     system_column: str | None = None
     token_kind: str | None = None
     namespace_column: str | None = None
+    kind_column: str | None = None
     local_date_as: str | None = None
     landed_type: str = "varchar"
     is_service_date: bool = True
@@ -63,6 +64,7 @@ class Contract:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     keeps_row_with_bad_value: bool
+    without_code: str | None = None  # row_is_left_out, row_is_left_out_beside_another; else the record is quarantined
 
     @property
     def landed_columns(self) -> dict[str, str]:
@@ -96,6 +98,7 @@ def _column(row: dict[str, Any]) -> Column:
         system_column=row.get("system_column"),
         token_kind=row.get("kind"),
         namespace_column=row.get("namespace_column"),
+        kind_column=row.get("kind_column"),
         local_date_as=row.get("local_date_as"),
         landed_type=row.get("lands_as_type") or _LANDED_TYPES[kind],
         is_service_date=row.get("is_service_date", True),
@@ -117,5 +120,6 @@ def contracts() -> dict[str, Contract]:
             key=tuple(body["key"]),
             columns=tuple(_column(row) for row in body["columns"]),
             keeps_row_with_bad_value=body.get("bad_value") == "field_becomes_missing",
+            without_code=body.get("without_code"),
         )
     return found
