@@ -138,7 +138,16 @@ def test_a_column_under_another_name_is_told_with_the_nearest(
 
 
 def test_a_status_nobody_defined_is_an_unknown_code(tmp_path: Path, settings: Settings) -> None:
-    path = _fhir(tmp_path / "in" / "a.ndjson", _observation(1), _observation(2, status=_NAME))
+    form = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "q1",
+        "status": _NAME,
+        "subject": {"reference": "Patient/p1"},
+        "authored": "2024-03-01T10:00:00Z",
+        "questionnaire": "http://loinc.org/q/44249-1",
+        "item": [{"linkId": "44250-9", "answer": [{"valueInteger": 2}]}],
+    }
+    path = _fhir(tmp_path / "in" / "a.ndjson", _observation(1), form)
     report = _ingest(path, settings)
     assert [(fault["rule"], fault["column"]) for fault in report["faults"]] == [("unknown_code", "response_status")]
     assert _NAME not in everything_stored(settings.home) + json.dumps(report)

@@ -66,7 +66,7 @@ def observation(resource: Resource, reading: Reading) -> None:
                 answer = answer_of(element)
                 if answer.rule == "answer_form":
                     reading.fault("value", answer.rule)
-                elif answer.value is not None and base["response_status"] is not None:
+                elif answer.value is not None and resource.get("status") in source()["statuses"]["Observation"]:
                     found[code] = answer
                     continue
                 if element is resource:
@@ -94,7 +94,8 @@ def _response_base(resource: Resource, reading: Reading) -> Row:
         "person_code": reading.owner(resource, "subject"),
         "contact_code": reading.contact(resource),
         "answered_at": moment(at, reading.time_zone),
-        "response_status": source()["statuses"]["Observation"].get(resource.get("status")),
+        "response_status": source()["statuses"]["Observation"].get(resource.get("status"))
+        or word(resource.get("status")),
         "recorded_at": last_updated(resource) or issued,
     }
 

@@ -23,6 +23,7 @@ from ingestion.sources.fhir.elements import (
     reference_of,
     source,
     text,
+    word,
 )
 from ingestion.sources.fhir.instruments import (
     asked,
@@ -239,7 +240,7 @@ def questionnaire_response(resource: Resource, reading: Reading, forms: Forms) -
         "person_code": reading.owner(resource, "subject"),
         "contact_code": reading.contact(resource),
         "answered_at": moment(authored, reading.time_zone),
-        "response_status": source()["statuses"]["QuestionnaireResponse"].get(status),
+        "response_status": source()["statuses"]["QuestionnaireResponse"].get(status) or word(status),
         "recorded_at": last_updated(resource) or moment(authored, reading.time_zone),
     }
     form = forms.of(resource, reading)
