@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from caseness import __version__
+from caseness import __version__, telling
 
+_WrongCallError: type[Exception] = typer.BadParameter.__mro__[2]  # every way of calling a command wrongly
 app = typer.Typer(
     name="caseness",
     help="Clinical outcomes analytics and screening data warehouse for digital mental health.",
@@ -20,9 +23,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog="Exit codes: 0 done; 2 wrong call; 3 a file was refused; 4 a check, test or audit failed; "
-    "5 a step is missing; 6 another process writes; 7 the home is damaged; 8 time limit; 9 the disk is full.",
+    epilog="Exit codes: 0 done; 1 something failed, or doctor found a problem; 2 wrong call; 3 a file was refused; "
+    "4 a check, test or audit failed; 5 a step is missing; 6 another process writes; 7 the home is damaged; "
+    "8 time limit; 9 the disk is full; 130 stopped by you.",
 )
+_ROWS_AS_TEXT = 1000
 Home = Annotated[Path | None, typer.Option("--home", help="Home folder (default: CASENESS_HOME, or .home).")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON, last on stdout.")]
@@ -30,6 +35,7 @@ Paths = Annotated[list[Path], typer.Argument(help="Files or folders of deliverie
 Periods = Annotated[
     list[str] | None, typer.Option("--measurement-period", help="START/END, ISO dates; kept for later builds.")
 ]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the dashboard, on loopback.")]
 Identifiers = Annotated[
     str | None, typer.Option("--identifiers", help="refuse (default) or drop fields outside the contract.")
 ]
@@ -48,9 +54,12 @@ def _common(context: typer.Context, home: Home = None, quiet: Quiet = False, jso
 
 
 @app.command("version")
-def _version() -> None:
+def _version(context: typer.Context, json: Json = False) -> None:
     """The version of caseness."""
-    print(__version__)
+    from caseness.console import Voice
+
+    as_json = json or context.obj.as_json
+    Voice(quiet=True, as_json=as_json).answer({"version": __version__}, text=__version__)
 
 
 def _perform(
@@ -85,6 +94,8 @@ def _perform(
                 settings = Settings(home=default_home, **given)
         except ValueError as error:
             raise UsageError(_settings_fault(error), remedy="see docs/settings.md") from error
+        if settings.home.exists() and not settings.home.is_dir():
+            raise UsageError("the home is a file, not a folder", remedy="give --home the name of a folder")
         with time_limit(settings.step_timeout_seconds, command), plain_disk_full():
             if reads_home:
                 check_home(settings)
@@ -92,6 +103,10 @@ def _perform(
     except CasenessError as error:
         voice.fail(error)
         code = error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        voice.fail(_system_fault(error))
     except KeyboardInterrupt:
         voice.note("stopped; what was not finished is as if it had not begun")
         code = 130
@@ -110,6 +125,17 @@ def _settings_fault(error: ValueError) -> str:
     return "caseness.toml cannot be read: it is not valid TOML"
 
 
+def _system_fault(error: OSError) -> Any:
+    """What the machine would not do, in one sentence; the name it tells is one the user gave or our own."""
+    from caseness.errors import CasenessError
+
+    where = f": {error.filename}" if error.filename else ""
+    return CasenessError(
+        f"the system refused ({error.strerror or type(error).__name__}{where})",
+        remedy="check the folder's permissions and the free space; `caseness doctor` looks at both",
+    )
+
+
 @app.command()
 def init(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
     """Make an empty home with its key and a settings file."""
@@ -118,7 +144,12 @@ def init(context: typer.Context, home: Home = None, quiet: Quiet = False, json: 
         from caseness.commands.initialise import run_init
 
         body = run_init(settings=settings)
-        voice.answer(body, text=f"the home is ready: {settings.home}\nnext: caseness run PATH...")
+        if body["was_a_home"]:
+            added = f"{body['folders_made']} missing folders were added" if body["folders_made"] else "nothing changed"
+            text = f"this is a home already, {added}: {settings.home}"
+        else:
+            text = f"the home is ready: {settings.home}\nnext: caseness run PATH..."
+        voice.answer(body, text=text)
 
     _perform(context, "init", home, quiet, json, work)
 
@@ -139,6 +170,10 @@ def ingest(
     """Land deliveries: every row is admitted or quarantined, with file, row, column, rule and remedy."""
 
     def work(settings: Any, voice: Any) -> int:
+        from ingestion.files import count_files
+        from ingestion.workers import start_early
+
+        start_early(settings, files=count_files(paths))
         import ingestion
         from caseness.commands.initialise import run_init
 
@@ -154,38 +189,10 @@ def ingest(
                 progress=say,
             )
         body = report.as_dict()
-        voice.answer(body, text=_ingest_words(body))
+        voice.answer(body, text=telling.ingest_words(body))
         return 3 if report.files_refused else 0
 
     _perform(context, "ingest", home, quiet, json, work, identifiers=identifiers)
-
-
-def _ingest_words(body: dict[str, Any]) -> str:
-    lines = [
-        f"rows in {body['rows_in']:,} = admitted {body['rows_admitted']:,} + quarantined {body['rows_quarantined']:,}; "
-        f"files loaded {body['files_loaded']}, already loaded {body['files_already_loaded']}, "
-        f"refused {body['files_refused']}, unrecognised {len(body['files_unrecognised'])}"
-    ]
-    lines += [
-        f"  {source['source']}: rows in {source['rows_in']:,}, admitted {source['rows_admitted']:,}, "
-        f"quarantined {source['rows_quarantined']:,}"
-        for source in body["sources"]
-    ]
-    for problem in body["problems"][:20]:
-        place = ", ".join(f"{key} {problem[key]}" for key in ("row", "column") if problem.get(key) is not None)
-        says = problem.get("message") or problem.get("rule")
-        lines.append(f"  {problem.get('file')}{' (' + place + ')' if place else ''}: {says}")
-        if problem.get("remedy"):
-            lines.append(f"    what to do: {problem['remedy']}")
-    if len(body["problems"]) > 20:
-        lines.append(f"  and {len(body['problems']) - 20} more: caseness sql 'select * from raw.quarantined_rows'")
-    if body["files_unrecognised"]:
-        lines.append("  unrecognised (left alone): " + ", ".join(body["files_unrecognised"][:10]))
-    if body["positive_risk_items_held_back"]:
-        lines.append(
-            f"  CAUTION: {body['positive_risk_items_held_back']} quarantined rows carry a positive risk item (item 9)"
-        )
-    return "\n".join(lines)
 
 
 @app.command()
@@ -228,24 +235,10 @@ def check(context: typer.Context, home: Home = None, quiet: Quiet = False, json:
 
         with voice.working("check") as say:
             body = run_check(settings=settings, progress=say).as_dict()
-        voice.answer(body, text=_check_words(body))
+        voice.answer(body, text=telling.check_words(body))
         return 4 if body["fatal_failed"] else 0
 
     _perform(context, "check", home, quiet, json, work)
-
-
-def _check_words(body: dict[str, Any]) -> str:
-    lines = [
-        f"{body['rules_checked']} rules: {body['passed']} passed, {body['failed']} failed, "
-        f"{body['not_applicable']} not applicable, {body['errors']} could not run"
-    ]
-    for finding in body["findings"]:
-        if finding["status"] in ("failed", "error"):
-            lines.append(
-                f"  {finding['severity']}: {finding['rule_id']}: {finding['reason']} ({finding['rows_failed']} rows)"
-            )
-            lines.append(f"    what to do: {finding['remedy']}")
-    return "\n".join(lines)
 
 
 @app.command()
@@ -271,28 +264,9 @@ def publish(context: typer.Context, home: Home = None, quiet: Quiet = False, jso
 
         with voice.working("publish") as say:
             body = run_publish(settings=settings, progress=say).as_dict()
-        voice.answer(body, text=_publish_words(body))
+        voice.answer(body, text=telling.publish_words(body))
 
     _perform(context, "publish", home, quiet, json, work)
-
-
-def _publish_words(body: dict[str, Any]) -> str:
-    audit = body["audit"]
-    headline = audit["headline"]
-    accuracy = (
-        f"rates within {headline['greatest_possible_rate_error_percentage_points']} percentage points, "
-        f"counts within {headline['greatest_possible_count_error']}"
-        if headline["measures_shown"]
-        else "no rate is shown"
-    )
-    return (
-        f"release {body['release_id']} under profile {body['disclosure_profile']}\n"
-        f"  audit: {audit['protected_cells']} hidden counts attacked in {audit['families']} families of tables, "
-        f"{audit['recovered_exactly']} recovered, {audit['recovered_within_one']} within one, "
-        f"{audit['unanswered']} unanswered, {audit['seconds']} s\n"
-        f"  headline: {accuracy}\n"
-        f"  dropped by the audit: {', '.join(body['dropped']) or 'nothing'}"
-    )
 
 
 def _cost_table(body: dict[str, Any]) -> Any:
@@ -300,18 +274,6 @@ def _cost_table(body: dict[str, Any]) -> Any:
 
     rows = [[step["step"], f"{step['seconds']:.1f}", f"{step['peak_megabytes']:,.0f}"] for step in body["steps"]]
     return simple_table(f"{body['seconds']:.1f} s in all", ["step", "seconds", "peak MB"], rows)
-
-
-def _run_words(body: dict[str, Any]) -> str:
-    found = body["build"]["rows"]
-    return "\n".join(
-        (
-            _ingest_words(body["ingest"]),
-            f"build {body['build']['build_id']}: " + ", ".join(f"{name} {count:,}" for name, count in found.items()),
-            _check_words(body["check"]),
-            _publish_words(body["publish"]),
-        )
-    )
 
 
 @app.command()
@@ -331,7 +293,7 @@ def run(
 
         report = run_all(paths, settings=settings, working=voice.working, measurement_periods=measurement_period or ())
         body = report.as_dict()
-        voice.answer(body, text=_run_words(body))
+        voice.answer(body, text=telling.run_words(body))
         if not voice.as_json:
             voice.answer(body, text=_cost_table(body))
         return 3 if report.files_refused else 0
@@ -346,7 +308,7 @@ def demo(
     years: Annotated[int, typer.Option(min=1, max=10, help="Years of referrals.")] = 3,
     seed: Annotated[int | None, typer.Option(help="Seed of the synthetic service.")] = None,
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the dashboard at the end.")] = True,
-    port: Annotated[int, typer.Option(help="Port of the dashboard.")] = 8501,
+    port: Port = 8501,
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -356,13 +318,18 @@ def demo(
     def work(settings: Any, voice: Any) -> int:
         import signal
 
+        from caseness.commands.dashboard import check_port
         from caseness.commands.run import run_demo
 
+        if serve:
+            check_port(port)
         body = run_demo(settings=settings, people=people, years=years, seed=seed, working=voice.working).as_dict()
         if not voice.as_json:
-            voice.answer(body, text=_run_words(body))
+            voice.answer(body, text=telling.run_words(body))
             voice.answer(body, text=_cost_table(body))
             voice.note("home of the demo: " + str(settings.home))
+            if not serve:
+                voice.note(f"see it: caseness --home {settings.home} dashboard")
         voice.answer(body)
         if serve:
             from caseness.commands.dashboard import run_dashboard
@@ -377,7 +344,7 @@ def demo(
 @app.command()
 def dashboard(
     context: typer.Context,
-    port: Annotated[int, typer.Option(help="Port on loopback.")] = 8501,
+    port: Port = 8501,
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -387,8 +354,9 @@ def dashboard(
     def work(settings: Any, voice: Any) -> int:
         import signal
 
-        from caseness.commands.dashboard import run_dashboard
+        from caseness.commands.dashboard import check_release, run_dashboard
 
+        check_release(settings)
         signal.alarm(0)
         run_dashboard(settings=settings, port=port)
 
@@ -398,7 +366,13 @@ def dashboard(
 @app.command()
 def sql(
     context: typer.Context,
-    statement: Annotated[str, typer.Argument(help="One SELECT over raw, staging, intermediate and marts.")],
+    statement: Annotated[
+        str | None, typer.Argument(help="One SELECT; a bare name is looked for in marts, intermediate, staging, raw.")
+    ] = None,
+    tables: Annotated[bool, typer.Option("--tables", help="List the tables with their columns instead.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Most rows; 0 is all (default: 1000 as text, all as JSON).")
+    ] = None,
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -406,17 +380,42 @@ def sql(
     """Ask the current build, read-only. The question is logged by its hash."""
 
     def work(settings: Any, voice: Any) -> None:
-        from caseness.commands.sql import run_sql
-        from caseness.console import simple_table
+        from caseness.commands.sql import run_sql, run_tables
+        from caseness.errors import UsageError
 
-        rows = run_sql(statement, settings=settings, limit=None if voice.as_json else 1000)
-        if rows:
-            cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
-            voice.answer(rows, text=simple_table("", list(rows[0]), cells))
+        if tables == (statement is not None):
+            raise UsageError(
+                "sql takes one SELECT, or --tables", remedy="for example: caseness sql 'select count(*) from people'"
+            )
+        if statement is None:
+            answer = run_tables(settings=settings)
         else:
-            voice.answer(rows, text="no rows")
+            most = limit if limit is not None else (0 if voice.as_json else _ROWS_AS_TEXT)
+            answer = run_sql(statement, settings=settings, limit=most or None)
+        voice.answer(answer.rows, text=answer.text(voice.width))
+        if answer.is_cut:
+            voice.warn(f"only the first {len(answer.rows):,} rows are shown; all of them: --limit 0, or --json")
 
     _perform(context, "sql", home, quiet, json, work)
+
+
+@app.command()
+def quarantine(
+    context: typer.Context,
+    source: Annotated[str | None, typer.Option(help="Only what this sender delivered.")] = None,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Which rows of which files were not admitted as sent, why, and what to do; never their values."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.quarantine import run_quarantine
+
+        rows = run_quarantine(settings=settings, source=source)
+        voice.answer(rows, text=telling.quarantine_words(rows))
+
+    _perform(context, "quarantine", home, quiet, json, work)
 
 
 @app.command()
@@ -433,9 +432,12 @@ def score(
     def work(settings: Any, voice: Any) -> None:
         from caseness.commands.score import run_score
 
-        body = run_score(instrument, answers).as_dict()
+        body = run_score(instrument, answers)
         words = [f"{name.replace('_', ' ')}: {'none' if value is None else value}" for name, value in body.items()]
         voice.answer(body, text="\n".join(words))
+        if body["items_out_of_range"]:
+            items = ", ".join(map(str, body["items_out_of_range"]))
+            voice.warn(f"item {items} lies outside {body['item_range']}: the sheet is not valid and has no total")
 
     _perform(context, "score", home, quiet, json, work, reads_home=False)
 
@@ -485,6 +487,11 @@ def token(
         body = ingestion.person_tokens(source, ids, settings=settings, namespace=namespace)
         journal.append(settings.paths.journal, "token", source=source, count=len(ids))
         voice.answer(body, text="\n".join(f"{code} {pseudonym}" for code, pseudonym in body.items()))
+        space = namespace or source
+        known = {entry["namespace"] for entry in ingestion.manifest_entries(settings)}
+        if space not in known:
+            heard = ", ".join(sorted(known)) or "none so far"
+            voice.warn(f"nobody has delivered as namespace {space!r}, so no row holds these pseudonyms; known: {heard}")
 
     _perform(context, "token", home, quiet, json, work)
 
@@ -689,7 +696,25 @@ def main() -> None:
     if sys.platform == "win32":
         print("caseness: Windows is not supported; use Linux, macOS or WSL 2", file=sys.stderr)
         raise SystemExit(2)
-    app()
+    arguments = sys.argv[1:]
+    try:
+        code = app(arguments, standalone_mode=False)
+    except _WrongCallError as error:
+        error.show()  # type: ignore[attr-defined]
+        if "--json" in arguments:
+            from caseness.console import Voice
+            from caseness.errors import UsageError
+
+            said = error.format_message().splitlines()  # type: ignore[attr-defined]
+            fault = UsageError(said[0] if said else "wrong call", remedy="see caseness --help")
+            Voice(quiet=True, as_json=True).tell_fault(fault)
+        code = 2
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our answer has read enough
+        code = 1
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

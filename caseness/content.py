@@ -15,6 +15,7 @@ from caseness.warehouse import quote_identifier
 SCHEMA = "marts"
 _LOAD_METADATA = ("load_id", "source_name", "source_row_number", "delivered_at", "loaded_at", "build_id")
 _DIGITS = 9
+_LOWER_HALF = f"cast({2**64 - 1} as uhugeint)"  # the halves are added up apart: a sum of whole hashes overflows
 _SEPARATOR, _MISSING = "chr(31)", "chr(30)"
 
 
@@ -32,8 +33,9 @@ def content_hash(connection: duckdb.DuckDBPyConnection) -> str:
     for table, named in tables.items():
         row = ", ".join(_text(column, kind) for column, kind in named)
         sums = connection.execute(
-            "select count(*), sum(md5_number_lower(row_text)), sum(md5_number_upper(row_text)) "
-            f"from (select concat_ws({_SEPARATOR}, {row}) as row_text from {SCHEMA}.{quote_identifier(table)})"
+            f"select count(*), sum(cast(row_hash & {_LOWER_HALF} as ubigint)), sum(cast(row_hash >> 64 as ubigint)) "
+            f"from (select cast(md5_number(concat_ws({_SEPARATOR}, {row})) as uhugeint) as row_hash "
+            f"from {SCHEMA}.{quote_identifier(table)})"
         ).fetchone()
         digest.update(f"{table}|{','.join(column for column, _ in named)}|{sums}\n".encode())
     return digest.hexdigest()

@@ -11,12 +11,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from caseness.errors import DamagedHomeError, NotReadyError
 from caseness.journal import fsync_folder
 from caseness.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb  # heavy: the children that read deliveries do without it
 
 RAW_SCHEMA = "raw"
 _BLOCK_BYTES = 1 << 22
@@ -42,6 +44,8 @@ def quote_literal(text: str) -> str:
 @contextmanager
 def writer(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-write connection within the memory and threads of the settings; checkpointed on success."""
+    import duckdb
+
     path.parent.mkdir(parents=True, exist_ok=True)
     settings.paths.temporary.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
@@ -64,12 +68,19 @@ def writer(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection
 
 @contextmanager
 def reader(
-    path: Path, settings: Settings, *, with_deliveries: bool = False, missing: str = "there is no build yet"
+    path: Path,
+    settings: Settings,
+    *,
+    with_deliveries: bool = False,
+    search_path: Sequence[str] = (),
+    missing: str = "there is no build yet",
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection that can reach no file but the database and, ``with_deliveries``, what the raw views read.
 
-    Raises ``NotReadyError`` when the database does not exist.
+    A name without a schema is looked for in ``search_path``. Raises ``NotReadyError`` when the database does not exist.
     """
+    import duckdb
+
     if not path.exists():
         raise NotReadyError(missing, remedy="run `caseness build` first (or `caseness run PATH...`)")
     try:
@@ -94,6 +105,9 @@ def reader(
                 quote_literal(str(path)) for path in (settings.paths.landing, settings.paths.quarantine)
             )
             connection.execute(f"set allowed_directories = [{folders}]")
+        if search_path:
+            there = {row[0] for row in connection.execute("select schema_name from duckdb_schemas()").fetchall()}
+            connection.execute(f"set search_path = '{','.join(name for name in search_path if name in there)}'")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         yield connection
@@ -103,6 +117,8 @@ def reader(
 
 def is_damage(error: Exception) -> bool:
     """Whether the engine says that the bytes of a database file are not what it wrote."""
+    import duckdb
+
     if isinstance(error, duckdb.SerializationException | duckdb.InternalException | duckdb.FatalException):
         return True
     return isinstance(error, duckdb.IOException) and any(words in str(error) for words in _DAMAGE_WORDS)

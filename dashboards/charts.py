@@ -14,6 +14,9 @@ from screening.definitions import definitions
 
 NAVY, TEAL, PLUM, ORANGE, GREY, LILAC = "#12436D", "#28A197", "#801650", "#F46A25", "#3D3D3D", "#A285D1"
 _LABEL_FROM_PERCENT = 6
+_MOST_QUARTERS = 14
+_MIDDLE_PERCENT = 50
+_ON_WHITE = "rgba(255,255,255,0.9)"
 _FONT = "Arial, Helvetica, sans-serif"
 _BAND_SHADES = {
     "minimal": ("#DCE8F2", "min", "#1d1d1b"),
@@ -26,19 +29,58 @@ _BAND_SHADES = {
 
 
 def _finish(figure: go.Figure, *, height: int, title: str) -> go.Figure:
+    """The look of every figure. The legend stands above the plot, where no axis label can come to lie on it.
+
+    The title is kept beside the figure (``title_of``) and written by the page: in a narrow figure it would be cut.
+    """
     figure.update_layout(
-        title={"text": title, "font": {"size": 16}, "x": 0, "xanchor": "left", "yanchor": "top", "y": 0.98},
+        meta={"title": title},
         font={"family": _FONT, "size": 13, "color": "#1d1d1b"},
         plot_bgcolor="#ffffff",
         paper_bgcolor="#ffffff",
         height=height,
-        margin={"l": 10, "r": 10, "t": 56, "b": 10},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0, "title": None},
+        margin={"l": 10, "r": 10, "t": 16, "b": 10},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0, "title": None},
         hoverlabel={"font": {"family": _FONT}},
     )
-    figure.update_xaxes(automargin=True, gridcolor="#E5E5E5", linecolor="#6F777B", zeroline=False)
-    figure.update_yaxes(automargin=True, gridcolor="#E5E5E5", linecolor="#6F777B", zeroline=False)
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(automargin=True, gridcolor="#E5E5E5", linecolor="#6F777B", zeroline=False)
+        update(tickfont={"color": GREY}, title_font={"color": GREY})
     return figure
+
+
+def title_of(figure: go.Figure) -> str:
+    """What a figure shows, in words."""
+    return str(figure.layout.meta["title"])
+
+
+def _values(figure: go.Figure, xs: Iterable[float], ys: Iterable[str]) -> None:
+    """The value above each mark, on white, so that no reference line runs through it."""
+    for x, y in zip(xs, ys, strict=True):
+        figure.add_annotation(x=x, y=y, text=f"{x:.1f}", showarrow=False, yshift=17, borderpad=1, bgcolor=_ON_WHITE)
+
+
+def _by_quarter(figure: go.Figure, labels: Iterable[str]) -> None:
+    """Quarters under each other with their year, which fits a telephone; of many, the first of each year."""
+    names = list(dict.fromkeys(labels))
+    shown, texts = [], []
+    for at, name in enumerate(names):
+        year, quarter, *part = name.split()
+        if len(names) > _MOST_QUARTERS and quarter != "Q1":
+            continue
+        is_first_alone = at == 0 and not any(" Q1" in other for other in names[:2])
+        shown.append(name)
+        below = [year if quarter == "Q1" or is_first_alone else "", *(["part"] if part else [])]
+        texts.append("<br>".join([quarter, *below]))
+    figure.update_xaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=names,
+        tickmode="array",
+        tickvals=shown,
+        ticktext=texts,
+        tickangle=0,
+    )
 
 
 def wilson(numerator: float, denominator: float) -> tuple[float, float]:
@@ -79,10 +121,8 @@ def against_national(frame: pd.DataFrame) -> go.Figure:
     figure.add_scatter(
         x=shown["rate_percent"],
         y=labels,
-        mode="markers+text",
+        mode="markers",
         name="This service",
-        text=[f"{rate:.1f}" for rate in shown["rate_percent"]],
-        textposition="top center",
         marker={"color": NAVY, "size": 12, "symbol": "circle"},
         error_x={"type": "data", "array": high, "arrayminus": low, "color": NAVY},
         cliponaxis=False,
@@ -99,26 +139,35 @@ def against_national(frame: pd.DataFrame) -> go.Figure:
             name=name,
             marker={"color": colour, "size": 13, "symbol": symbol, "line": {"width": 3, "color": colour}},
         )
+    _values(figure, shown["rate_percent"], labels)
     hidden = frame[frame["rate_status"] != "shown"]
-    _say_why(figure, [_wrapped(name) for name in hidden["name"]], hidden["rate_status"])
+    beside = hidden[["national_percent", "standard_percent"]].min(axis=1) < _MIDDLE_PERCENT
+    for is_low, at in ((False, 0), (True, 100)):  # never where a yardstick stands
+        own = hidden[beside == is_low]
+        _say_why(figure, [_wrapped(name) for name in own["name"]], own["rate_status"], at=at)
     figure.update_xaxes(title="percent", range=[-2, 106])
     order = [_wrapped(name) for name in frame["name"]]
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=order)
-    return _finish(figure, height=80 + 58 * len(frame), title="Measures against the national figures")
+    return _finish(figure, height=110 + 58 * len(frame), title="Measures against the national figures")
 
 
-def _say_why(figure: go.Figure, names: Sequence[str], statuses: Iterable[str]) -> None:
-    """The status of a value that is not shown, as text where its mark would stand."""
-    if names:
-        figure.add_scatter(
-            x=[0] * len(names),
-            y=names,
-            mode="text",
-            text=[status.replace("_", " ") for status in statuses],
-            textposition="middle right",
-            hoverinfo="skip",
-            showlegend=False,
-        )
+def _say_why(figure: go.Figure, names: Sequence[str], statuses: Iterable[str], *, at: int = 0) -> None:
+    """The status of a value that is not shown, as text on its line; on white, so that no line runs through it."""
+    if not names:
+        return
+    said = [status.replace("_", " ") for status in statuses]
+    figure.add_scatter(
+        x=[at] * len(names),
+        y=names,
+        mode="markers",
+        marker={"opacity": 0},
+        text=said,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for name, text in zip(names, said, strict=True):
+        anchor = "left" if at == 0 else "right"
+        figure.add_annotation(x=at, y=name, text=text, showarrow=False, xanchor=anchor, bgcolor=_ON_WHITE)
 
 
 def _wrapped(text: str) -> str:
@@ -166,6 +215,7 @@ def over_time(frame: pd.DataFrame, name: str, national: float | None) -> go.Figu
             hoverinfo="skip",
         )
     figure.update_yaxes(title="percent", rangemode="tozero")
+    _by_quarter(figure, frame["period_label"])
     return _finish(figure, height=380, title=f"{name} by quarter of discharge")
 
 
@@ -187,8 +237,10 @@ def activity(frame: pd.DataFrame) -> go.Figure:
             line={"color": colour, "dash": dash, "width": 3},
             marker={"symbol": symbol, "size": 9},
             connectgaps=False,
+            cliponaxis=False,
         )
     figure.update_yaxes(title="episodes", rangemode="tozero")
+    _by_quarter(figure, frame["period_label"])
     return _finish(figure, height=400, title="Activity by quarter")
 
 
@@ -233,7 +285,14 @@ def trajectory(frame: pd.DataFrame, instrument: str, stratum: str) -> go.Figure:
             line = float(row["threshold_value"])
             figure.add_hline(y=line, line={"color": GREY, "dash": "dot", "width": 2})
             figure.add_annotation(
-                x=1, xref="paper", xanchor="right", y=line, yanchor="bottom", showarrow=False, text=f"caseness {line:g}"
+                x=1,
+                xref="paper",
+                xanchor="right",
+                y=line,
+                yanchor="bottom",
+                showarrow=False,
+                text=f"caseness {line:g}",
+                bgcolor=_ON_WHITE,
             )
     figure.update_xaxes(title="week of treatment", dtick=2)
     figure.update_yaxes(title=f"mean {instrument} (score points)", rangemode="tozero")
@@ -277,8 +336,8 @@ def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title="percent of the counts shown", range=[0, 100])
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=starts[::-1])
-    finished = _finish(figure, height=160 + 34 * len(starts), title=f"{instrument}: four weeks later")
-    finished.update_layout(legend={"y": -0.1, "traceorder": "normal"})
+    finished = _finish(figure, height=220 + 34 * len(starts), title=f"{instrument}: four weeks later")
+    finished.update_layout(legend={"traceorder": "normal"})
     return finished
 
 
@@ -292,9 +351,7 @@ def by_group(frame: pd.DataFrame, measure: str, group: str, whole: float | None)
     figure.add_scatter(
         x=shown["rate_percent"],
         y=[names[value] for value in shown["group_value"]],
-        mode="markers+text",
-        text=[f"{rate:.1f}" for rate in shown["rate_percent"]],
-        textposition="top center",
+        mode="markers",
         name=measure,
         marker={"color": NAVY, "size": 12},
         error_x={"type": "data", "array": high, "arrayminus": low, "color": NAVY},
@@ -304,15 +361,16 @@ def by_group(frame: pd.DataFrame, measure: str, group: str, whole: float | None)
     hidden = frame[frame["rate_status"] != "shown"]
     _say_why(figure, [names[value] for value in hidden["group_value"]], hidden["rate_status"])
     if whole is not None and not pd.isna(whole):
-        figure.add_vline(x=whole, line={"color": ORANGE, "dash": "dash", "width": 2})
+        figure.add_vline(x=whole, line={"color": ORANGE, "dash": "dash", "width": 2}, layer="below")
         figure.add_annotation(
             x=whole, y=1, yref="paper", yanchor="bottom", showarrow=False, text=f"whole service {whole:.1f} %"
         )
+    _values(figure, shown["rate_percent"], [names[value] for value in shown["group_value"]])
     figure.update_xaxes(title="percent", rangemode="tozero")
     if shown.empty:
         figure.update_xaxes(range=[0, 100])
     order = [names[value] for value in frame["group_value"]]
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=order)
     figure = _finish(figure, height=150 + 48 * len(frame), title=f"{measure} by {group.lower()}")
-    figure.update_layout(margin={"t": 90})
+    figure.update_layout(margin={"t": 40})
     return figure

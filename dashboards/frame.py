@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from caseness.settings import Settings
-from dashboards import queries, words
+from dashboards import charts, queries, words
 
 _CHART = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
@@ -53,10 +53,25 @@ def banner(release: Release) -> None:
 
 
 def figure(
-    chart: go.Figure, table: pd.DataFrame, *, key: str, n: str, period: str, method: str, hidden: str, release: Release
+    chart: go.Figure,
+    table: pd.DataFrame,
+    *,
+    key: str,
+    n: str,
+    period: str,
+    method: str,
+    hidden: str,
+    release: Release,
+    caution: str = "",
 ) -> None:
-    """A chart with n, period, method, what was suppressed, its table and a CSV that carries the same notes."""
+    """A chart with n, period, method, what was suppressed, its table and a CSV that carries the same notes.
+
+    ``caution`` is what would mislead a reader who opens nothing: it stands right under the chart.
+    """
+    st.markdown(f"**{charts.title_of(chart)}**")
     st.plotly_chart(chart, width="stretch", key=f"chart_{key}", config=_CHART)
+    if caution:
+        st.markdown(f"**Caution** {caution}")
     st.markdown(f"**n** {n} · **Period** {period}  \n**Suppressed** {hidden}")
     with st.expander("Method"):
         st.write(method)
@@ -69,6 +84,7 @@ def figure(
         f"# period: {period}",
         f"# suppressed: {hidden}",
         f"# method: {method}",
+        *([f"# caution: {caution}"] if caution else []),
     ]
     st.download_button(
         "Download CSV",

@@ -165,6 +165,23 @@ def strata(settings: Settings, file: Path) -> list[str]:
     return [str(value) for value in frame["stratum_value"]]
 
 
+def score_completeness(settings: Settings, file: Path, instrument_code: str) -> dict[str, tuple[int | None, str]]:
+    """How many scores of an instrument are complete, prorated or sent as a total only: count and status by kind."""
+    rows = _ask(
+        settings,
+        file,
+        "select completeness, scores_count, scores_status from pub_score_completeness where instrument_code = ?",
+        instrument_code,
+    )
+    return {
+        str(row["completeness"]): (
+            None if row["scores_status"] == "suppressed" else int(row["scores_count"] or 0),
+            str(row["scores_status"]),
+        )
+        for _, row in rows.iterrows()
+    }
+
+
 def severity_flow(settings: Settings, file: Path, instrument_code: str) -> pd.DataFrame:
     """One row per pair of weeks and pair of bands."""
     return _ask(

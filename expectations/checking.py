@@ -56,6 +56,7 @@ class CheckReport:
     build_id: str
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
+    notes: list[dict[str, str]] = field(default_factory=list)  # what no rule can see: message and remedy
 
     def count(self, status: str) -> int:
         """Number of rules that ended so."""
@@ -78,6 +79,7 @@ class CheckReport:
             "fatal_failed": self.fatal_failed,
             "seconds": self.seconds,
             "findings": [vars(finding) for finding in self.findings],
+            "notes": self.notes,
         }
 
 
@@ -100,6 +102,8 @@ def _where(rule: Rule) -> str:
         return f"instrument_code = {warehouse.quote_literal(parameters['instrument'])}"
     if kind == "is_true_of_items":
         return "items_answered > 0"
+    if kind in ("is_whole_number", "within_total_range"):
+        return f"{warehouse.quote_identifier(rule['column_name'])} is not null"
     return ""
 
 
@@ -112,7 +116,22 @@ def _query(rule: Rule) -> str:
     if rule["check_kind"] == "matches":
         form = warehouse.quote_literal(_parameters(rule)["regex"])
         chosen = f"regexp_full_match({warehouse.quote_identifier(rule['column_name'])}, {form}) as has_form"
+    if rule["check_kind"] == "is_whole_number":
+        name = warehouse.quote_identifier(rule["column_name"])
+        chosen = f"{name} = floor({name}) as has_form"
+    if rule["check_kind"] == "within_total_range":
+        chosen = f"{_within_total_range(rule['column_name'])} as has_form"
     return f"select {chosen} from {rule['table_name']}" + (f" where {where}" if where else "")
+
+
+def _within_total_range(column: str) -> str:
+    """Whether a total lies on the scale of its instrument."""
+    name = warehouse.quote_identifier(column)
+    return " or ".join(
+        f"(instrument_code = {warehouse.quote_literal(row['instrument_code'])} "
+        f"and {name} between {int(row['total_min'])} and {int(row['total_max'])})"
+        for row in definitions("instruments")
+    )
 
 
 def _ordered_statements(rule: Rule) -> str:
@@ -162,7 +181,7 @@ def _expectation(rule: Rule, as_of_date: dt.date) -> Any:
         return gx.ExpectColumnValuesToBeInSet(column=columns[0], value_set=[kind != "is_false"], **shared)
     if kind == "statements_ordered":
         return gx.ExpectColumnValuesToBeInSet(column="is_ordered", value_set=[True], **shared)
-    if kind == "matches":
+    if kind in ("matches", "is_whole_number", "within_total_range"):
         return gx.ExpectColumnValuesToBeInSet(column="has_form", value_set=[True], **shared)
     raise ValueError(f"rules.csv: {rule['rule_id']} has a kind nobody knows: {kind}")
 

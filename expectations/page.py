@@ -22,7 +22,9 @@ th,td{border-bottom:1px solid #b1b4b6;padding:.4rem .6rem;text-align:left;vertic
 {{ report.count("error") }} could not run.
 {% if report.fatal_failed %}<strong>Publication is stopped by: {{ report.fatal_failed|join(", ") }}.</strong>
 {% else %}No fatal rule failed: the build may be published.{% endif %}</p>
-<div class="wide"><table><caption>Findings, failures first. Counts are rows;
+{% for note in report.notes %}<p><strong>Note:</strong> {{ note.message }}.
+<small>What to do: {{ note.remedy }}.</small></p>
+{% endfor %}<div class="wide"><table><caption>Findings, failures first. Counts are rows;
 record-level values are never shown.</caption>
 <thead><tr><th scope="col">Status</th><th scope="col">Severity</th><th scope="col">Rule</th><th scope="col">Where</th>
 <th scope="col">Failed</th><th scope="col">Checked</th><th scope="col">Allowed</th>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -41,6 +42,11 @@ class ReadContext:
         """Most bytes a file may hold, unpacked."""
         return self.settings.file_size_limit_megabytes << 20
 
+    @property
+    def value_sets(self) -> Path:
+        """Value sets that the site loaded itself."""
+        return self.settings.paths.value_sets
+
 
 @dataclass
 class Batch:
@@ -48,12 +54,14 @@ class Batch:
 
     ``frames`` are text columns by the contract's names plus ``source_row_number``; ``rows`` are the same as objects,
     for readers that go record by record. ``faults`` are (record number, field, rule): such a record lands in no stream.
+    ``lost_fields`` are (record number, stream, field, rule): the field became missing, the record is kept.
     """
 
     records: int = 0
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     faults: list[tuple[int, str, str]] = field(default_factory=list)
+    lost_fields: list[tuple[int, str, str, str]] = field(default_factory=list)
     identifier_fields: Counter[str] = field(default_factory=Counter)
 
     def add(self, stream: str, number: int, row: Row) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 from caseness.settings import Settings
 from ingestion import clinical_codes, deidentification
 from ingestion.contracts import Column, Contract
+from ingestion.exact_forms import distinct, has_form, nulls, plain_numbers, split_times
 from ingestion.pseudonyms import Pseudonymiser
 from ingestion.reading import ROW_NUMBER
 from screening.definitions import definitions
@@ -28,6 +29,14 @@ _LATEST_POSSIBLE_YEAR = "2100-01-01"
 # (?-u) keeps \d to the ASCII digits: full-width digits would pass otherwise, and then fail to be numbers.
 _TIMESTAMP = r"(?-u)^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$"
 _OFFSET = r"(?-u)(Z|[+-]\d{2}:\d{2})$"
+_INTEGER = r"(?-u)^-?(0|[1-9]\d{0,8})$"
+_DECIMAL = r"(?-u)^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
+_DATE_FORM = "0000-00-00"
+_USUAL_TIMES = tuple(
+    "0000-00-00T00:00:00" + tail for tail in ("Z", "+00:00", ".000Z", ".000+00:00", "", ".000000Z", ".000000+00:00")
+)
+_FEW_TEXTS = ("boolean", "pattern", "time_zone")
+_PARTIAL_DATE = r"(?-u)^\d{4}(-\d{2})?$"
 
 
 def polars_type(duckdb_type: str) -> pl.DataType:
@@ -81,7 +90,7 @@ def cast(
         values = (
             text.get_column(column.name)
             if column.name in text.columns
-            else pl.Series(column.name, [None] * len(text), dtype=pl.String)
+            else pl.Series(column.name, dtype=pl.String).clear(len(text))
         )
         if column.is_required:
             complain(values.is_null(), column, "required")
@@ -100,7 +109,7 @@ def cast(
         if column.local_date_as and local_date is not None:
             landed[column.local_date_as] = local_date.alias(column.local_date_as)
     frame = pl.DataFrame([*landed.values(), rows])
-    problems.extend(_row_rules(frame, contract, rows))
+    problems.extend(_row_rules(frame, text, contract))
     ownerless = deidentification.rows_without_shift(frame, contract, settings)
     if ownerless is not None:
         complain(
@@ -117,11 +126,13 @@ def _instruments_with_reversed_items() -> list[str]:
     return sorted({row["instrument_code"] for row in rows if row["is_reverse_keyed"] == "true"})
 
 
-def _row_rules(frame: pl.DataFrame, contract: Contract, rows: pl.Series) -> list[pl.DataFrame]:
-    """Rules that need two columns of a row."""
+def _row_rules(frame: pl.DataFrame, text: pl.DataFrame, contract: Contract) -> list[pl.DataFrame]:
+    """Rules that need two columns of a row. A value that was given and is no number is told once, as that."""
     found = []
     if contract.stream == "questionnaire_answers":
-        wrong = frame.filter((pl.col("answer_state") == "answered") != pl.col("answer_value").is_not_null())
+        none = pl.Series([False] * len(text), dtype=pl.Boolean)
+        is_given = text.get_column("answer_value").is_not_null() if "answer_value" in text.columns else none
+        wrong = frame.filter((pl.col("answer_state") == "answered") != is_given)
         found.append((wrong.get_column(ROW_NUMBER), "answer_value", "answer_consistency"))
         unstated = frame.filter(
             (pl.col("answer_state") == "answered")
@@ -151,12 +162,21 @@ def _typed(
     namespace: str,
     time_zone: str | None,
 ) -> Typed:
+    if column.kind in _FEW_TEXTS:
+        texts, places = distinct(values)
+        typed, faults, _ = _typed_text(texts, column)
+        return typed.gather(places), [(rule, mask.gather(places)) for rule, mask in faults], None
     if column.kind == "token":
         return _tokens(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace)
     if column.kind == "timestamp":
         return _timestamps(values, time_zone)
     if column.kind == "date":
         return _dates(values, column)
+    return _typed_text(values, column)
+
+
+def _typed_text(values: pl.Series, column: Column) -> Typed:
+    """Kinds that are judged by a value's text alone."""
     if column.kind in ("integer", "decimal"):
         return _numbers(values, column)
     if column.kind == "boolean":
@@ -187,11 +207,10 @@ def _clinical_codes(
 
 
 def _numbers(values: pl.Series, column: Column) -> Typed:
-    shape = r"(?-u)^-?(0|[1-9]\d{0,8})$" if column.kind == "integer" else r"(?-u)^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
-    fits = values.str.contains(shape)
-    clean = values.set(~fits.fill_null(False), None)
-    typed = clean.cast(pl.Int32) if column.kind == "integer" else clean.cast(pl.Float64)
-    outside = pl.Series([False] * len(values)) if len(values) else pl.Series([], dtype=pl.Boolean)
+    fits, typed = (
+        _whole_numbers(values) if column.kind == "integer" else _shaped_numbers(values, _DECIMAL, pl.Float64())
+    )
+    outside = nulls(values, pl.Boolean).fill_null(False)
     if column.minimum is not None:
         outside = outside | (typed.cast(pl.Float64) < float(column.minimum)).fill_null(False)
     if column.maximum is not None:
@@ -199,79 +218,156 @@ def _numbers(values: pl.Series, column: Column) -> Typed:
     return typed.set(outside, None) if outside.any() else typed, [(column.kind, ~fits), ("range", outside)], None
 
 
+def _whole_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Which texts are whole numbers, and the numbers: at once where they are written plainly, else by their shape."""
+    plain, typed = plain_numbers(values)
+    odd = ~plain & values.is_not_null()
+    if not odd.any():
+        return plain, typed
+    fits, numbers = _shaped_numbers(values.filter(odd), _INTEGER, pl.Int32())
+    rows = odd.arg_true()
+    return plain.scatter(rows, fits), typed.scatter(rows, numbers)
+
+
+def _shaped_numbers(values: pl.Series, shape: str, kind: pl.DataType) -> tuple[pl.Series, pl.Series]:
+    fits = values.str.contains(shape)
+    return fits, values.set(~fits.fill_null(False), None).cast(kind)
+
+
 def _dates(values: pl.Series, column: Column) -> Typed:
-    shaped = values.set(~values.str.contains(r"(?-u)^\d{4}-\d{2}-\d{2}$").fill_null(False), None)
+    shaped = values.set(~has_form(values, _DATE_FORM), None)
     typed = shaped.str.to_date("%Y-%m-%d", strict=False)
     wrong = typed.is_null()
     bounds = pl.Series([column.minimum or "1850-01-01", _LATEST_POSSIBLE_YEAR]).str.to_date("%Y-%m-%d")
     outside = ((typed < bounds[0]) | (typed >= bounds[1])).fill_null(False)
-    return typed.set(outside, None) if outside.any() else typed, [("date", wrong), ("range", outside)], None
+    is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
+    faults = [("partial_date", is_partial), ("date", wrong & ~is_partial), ("range", outside)]
+    return typed.set(outside, None) if outside.any() else typed, faults, None
 
 
 def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
     name = values.name
-    work = pl.DataFrame({"text": values}).with_columns(
-        pl.col("text").str.contains(_TIMESTAMP).alias("is_shaped"),
-        pl.col("text").str.extract(_OFFSET, 1).alias("offset"),
-        pl.col("text").str.extract(r"(?-u)^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)", 1).alias("clock"),
-    )
-    work = work.with_columns(
-        pl.when(pl.col("clock").str.len_bytes() == len("2000-01-01T00:00"))
-        .then(pl.col("clock") + ":00")
-        .otherwise(pl.col("clock"))
-        .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
-        .alias("local"),
-        pl.when(pl.col("offset") == "Z")
-        .then(0)
-        .otherwise(
-            pl.when(pl.col("offset").str.starts_with("-")).then(-1).otherwise(1)
-            * (
-                pl.col("offset").str.slice(1, 2).cast(pl.Int32, strict=False) * 60
-                + pl.col("offset").str.slice(4, 2).cast(pl.Int32, strict=False)
-            )
-        )
-        .alias("offset_minutes"),
-    )
+    work = _clocks(values)
+    lacks = work.get_column("is_shaped") & work.get_column("offset_minutes").is_null()
     from_zone = (
         pl.col("local")
         .dt.replace_time_zone(time_zone, ambiguous="earliest", non_existent="null")
         .dt.convert_time_zone("UTC")
         .dt.replace_time_zone(None)
-        if time_zone
+        if time_zone and lacks.any()
         else pl.lit(None, dtype=pl.Datetime("us"))
     )
     work = work.with_columns(
-        pl.when(pl.col("is_shaped") & pl.col("offset").is_not_null() & (pl.col("offset_minutes").abs() <= 14 * 60))
+        pl.when(pl.col("is_shaped") & (pl.col("offset_minutes").abs() <= 14 * 60))
         .then(pl.col("local") - pl.duration(minutes=pl.col("offset_minutes")))
-        .when(pl.col("is_shaped") & pl.col("offset").is_null())
+        .when(lacks)
         .then(from_zone)
         .alias("utc")
     )
     wrong = work.get_column("utc").is_null()
-    lacks_offset = work.get_column("is_shaped").fill_null(False) & work.get_column("offset").is_null() & wrong
+    lacks_offset = lacks & wrong
     outside = (work.get_column("utc").dt.year() >= int(_LATEST_POSSIBLE_YEAR[:4])).fill_null(False)
     utc = work.get_column("utc").alias(name)
     local_date = work.get_column("local").dt.date().set(wrong, None)
-    faults = [("timestamp", wrong & ~lacks_offset), ("timestamp_offset", lacks_offset), ("range", outside)]
+    is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
+    faults = [
+        ("partial_date", is_partial),
+        ("timestamp", wrong & ~lacks_offset & ~is_partial),
+        ("timestamp_offset", lacks_offset),
+        ("range", outside),
+    ]
     return utc, faults, local_date
+
+
+def _clocks(values: pl.Series) -> pl.DataFrame:
+    """Whether each text is a time, the time on its clock without fractions, and its offset where it states one."""
+    left = values
+    found: list[pl.DataFrame] = []
+    for form in _USUAL_TIMES:
+        if left.null_count() == len(left):
+            break
+        is_shaped, local, minutes = split_times(left, form)
+        if is_shaped.any():
+            found.append(pl.DataFrame({"is_shaped": is_shaped, "local": local, "offset_minutes": minutes}))
+            left = left.set(is_shaped, None)
+    if not found or left.null_count() < len(left):
+        found.append(_clocks_of_any_form(left))
+    if len(found) == 1:
+        return found[0]
+    return pl.DataFrame(
+        {
+            "is_shaped": pl.select(pl.any_horizontal(*(part.get_column("is_shaped") for part in found))).to_series(),
+            **{
+                name: pl.select(pl.coalesce(*(part.get_column(name) for part in found))).to_series()
+                for name in ("local", "offset_minutes")
+            },
+        }
+    )
+
+
+def _clocks_of_any_form(values: pl.Series) -> pl.DataFrame:
+    work = pl.DataFrame({"text": values}).with_columns(
+        pl.col("text").str.contains(_TIMESTAMP).fill_null(False).alias("is_shaped"),
+        pl.col("text").str.extract(_OFFSET, 1).alias("offset"),
+        pl.col("text").str.extract(r"(?-u)^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)", 1).alias("clock"),
+    )
+    return work.select(
+        "is_shaped",
+        pl.when(pl.col("is_shaped") & (pl.col("clock").str.len_bytes() == len("2000-01-01T00:00")))
+        .then(pl.col("clock") + ":00")
+        .when("is_shaped")
+        .then(pl.col("clock"))
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
+        .alias("local"),
+        pl.when("is_shaped")
+        .then(
+            pl.when(pl.col("offset") == "Z")
+            .then(0)
+            .otherwise(
+                pl.when(pl.col("offset").str.starts_with("-")).then(-1).otherwise(1)
+                * (
+                    pl.col("offset").str.slice(1, 2).cast(pl.Int32, strict=False) * 60
+                    + pl.col("offset").str.slice(4, 2).cast(pl.Int32, strict=False)
+                )
+            )
+        )
+        .alias("offset_minutes"),
+    )
 
 
 def _tokens(
     values: pl.Series, column: Column, text: pl.DataFrame, *, pseudonymiser: Pseudonymiser, namespace: str
 ) -> Typed:
-    fits = values.str.contains(r"^[^\x00-\x1f\x7f]{1,128}$") & (values.str.strip_chars() != "")
     kind = column.token_kind or column.name
+    if column.namespace_column or column.kind_column:
+        return _tokens_by_row(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace)
+    codes, places = distinct(values)
+    fits = _is_code(codes)
+    made = nulls(codes, pl.String)
+    if fits.any():
+        tokens = pseudonymiser.token_series(codes.filter(fits), kind=kind, namespace=namespace)
+        made = made.scatter(fits.arg_true(), tokens)
+    return made.gather(places).alias(values.name), [("code_length", (~fits).gather(places))], None
+
+
+def _is_code(values: pl.Series) -> pl.Series:
+    return values.str.contains(r"^[^\x00-\x1f\x7f]{1,128}$") & (values.str.strip_chars() != "")
+
+
+def _tokens_by_row(
+    values: pl.Series, column: Column, text: pl.DataFrame, *, pseudonymiser: Pseudonymiser, namespace: str
+) -> Typed:
+    """Where another column says whose code it is, or of what kind."""
+    fits = _is_code(values)
+    kinds = text.get_column(column.kind_column) if column.kind_column else pl.lit(column.token_kind or column.name)
+    spaces = text.get_column(column.namespace_column) if column.namespace_column else pl.lit(namespace)
     work = pl.DataFrame({"code": values.set(~fits.fill_null(False), None)})
-    if column.namespace_column:
-        work = work.with_columns(text.get_column(column.namespace_column).alias("namespace"))
-    else:
-        work = work.with_columns(pl.lit(namespace).alias("namespace"))
-    unique = work.drop_nulls().unique()
+    work = work.with_columns(kinds.alias("kind"), spaces.alias("namespace"))
     tokens: list[pl.DataFrame] = []
-    for (space,), group in unique.group_by("namespace"):
-        found = pseudonymiser.token_series(group.get_column("code"), kind=kind, namespace=str(space))
+    for (space, kind), group in work.drop_nulls().unique().group_by("namespace", "kind"):
+        found = pseudonymiser.token_series(group.get_column("code"), kind=str(kind), namespace=str(space))
         tokens.append(group.with_columns(found.alias("token")))
     if not tokens:
-        return pl.Series(values.name, [None] * len(values), dtype=pl.String), [("code_length", ~fits)], None
-    joined = work.join(pl.concat(tokens), on=["code", "namespace"], how="left", maintain_order="left")
+        return nulls(values, pl.String), [("code_length", ~fits)], None
+    joined = work.join(pl.concat(tokens), on=["code", "namespace", "kind"], how="left", maintain_order="left")
     return joined.get_column("token").alias(values.name), [("code_length", ~fits)], None

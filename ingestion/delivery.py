@@ -98,8 +98,10 @@ def read_delivery(file: SourceFile) -> Delivery:
     try:
         with open_bytes(stated, limit_bytes=_LONGEST_BYTES) as stream:
             body = yaml.safe_load(stream.read().decode("utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise _refuse("it is not readable YAML", "see the guide for an example") from error
+    except ValueError as error:
+        raise _refuse("it states a day or time that does not exist", "write real dates as YYYY-MM-DD") from error
     if not isinstance(body, dict) or set(body) - set(_KEYS):
         raise _refuse("it holds a key that is not known", "known keys: " + ", ".join(_KEYS))
     zone = body.get("time_zone")

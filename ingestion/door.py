@@ -21,9 +21,10 @@ from ingestion.landing import Manifest
 from ingestion.loading import Overrides, refuse_whole
 from ingestion.problems import Problem
 from ingestion.pseudonyms import Pseudonymiser, read_key
+from ingestion.refusals import leave_trace, write_receipt
 from ingestion.reports import FileReport, IngestReport
 from ingestion.sources import sources
-from ingestion.sources.fhir.reader import plain_id
+from ingestion.sources.fhir.elements import plain_id
 from ingestion.workers import WorkerLostError, Workers
 
 Progress = Callable[[str], None]
@@ -63,12 +64,18 @@ def ingest(
     with journal.exclusive(settings.paths.lock, purpose="ingest"):
         home.begin(settings)
         manifest = settle(settings)
+        known = {entry["load_id"] for entry in manifest.entries()}
         check_one_date_form(settings, manifest.entries())
         ensure_key(settings)
         given = _files(paths)
         say = progress or (lambda message: None)
         with Workers(settings, files=len(given)) as workers:
             opened = list(_archives_opened(given, workers, report, overrides))
+            for file in given:
+                if is_archive(file) and (
+                    refused := next((one for one in report.files if one.file == file.label), None)
+                ):
+                    leave_trace(file, refused, manifest, settings)
             answers = workers.answers(
                 opened,
                 do="load",
@@ -78,6 +85,7 @@ def ingest(
             for done, (file, answer) in enumerate(answers, start=1):
                 _finish(file, answer, report, manifest, settings, overrides)
                 say(f"{done} of {len(opened)} files: {file.label}")
+        write_receipt(report, settings, known=known)
         sweep(settings, manifest)
     return report.in_name_order()
 
@@ -127,6 +135,10 @@ def _finish(
         refuse_whole(refused, rows=reading.count_rows(file, form, limit_bytes=limit))
         report.problems.append(_problem(file, answer))
         report.files.append(refused)
+        if (
+            isinstance(answer, WorkerLostError) or "refused" in answer
+        ):  # a fault of ours, or a full disk, is not a refusal
+            leave_trace(file, refused, manifest, settings)
         if isinstance(answer, WorkerLostError):
             landing.remove_temporary(settings, answer.process_id)
         return
@@ -142,10 +154,16 @@ def _finish(
     report.files.append(found)
     entry = prepared["entry"]
     if entry is None:
+        if found.status == "refused":
+            leave_trace(file, found, manifest, settings)
         return
     if prepared["things_of_erased"]:
         keep_out(prepared["things_of_erased"], settings=settings)
-    if manifest.status_of(found.load_id) == "loaded":  # the same bytes twice in one delivery, read side by side
+    status = manifest.status_of(found.load_id)
+    if found.status == "refused" and status in ("loaded", "refused"):
+        landing.discard(prepared["temporary"])  # a refusal never replaces a load, and leaves its trace once
+        return
+    if status == "loaded":  # the same bytes twice in one delivery, read side by side
         landing.discard(prepared["temporary"])
         report.files[-1] = FileReport(found.file, found.source, found.namespace, "already_loaded", found.load_id)
         return

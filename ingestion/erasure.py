@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import orjson
 import polars as pl
 import pyarrow.parquet as pq
@@ -31,9 +30,13 @@ from ingestion import sealed
 from ingestion.contracts import contracts
 from ingestion.landing import Manifest, landed_parts, seal_of
 
+if TYPE_CHECKING:
+    import duckdb
+
 PERSON_COLUMNS = ("person_token", "linked_person_token")
 _PERSON = "person"
 _MARK_CHARACTERS = 32
+_ALL_ROWS, _OWNERLESS_ROWS = "all rows", "ownerless rows"
 _IN_MEMORY = Path(":memory:")
 _ERASED_OWNER = "erased:"
 
@@ -58,13 +61,16 @@ def hanging_columns() -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """Marks of forgotten people and of what was theirs. ``erasures`` counts removals a build may not know yet."""
+    """Marks of forgotten people and of what was theirs.
+
+    ``erasures`` counts removals a build may not know yet; ``unswept`` says which rows the parts may still hold.
+    """
 
     salt: str = ""
     people: frozenset[str] = frozenset()
     things: frozenset[str] = frozenset()
     erasures: int = 0
-    is_swept: bool = True
+    unswept: str = ""
 
     @classmethod
     def read(cls, settings: Settings) -> Forgotten:
@@ -75,7 +81,7 @@ class Forgotten:
         try:
             body = json.loads(path.read_bytes())
             people, things = frozenset(body["people"]), frozenset(body["things"])
-            return cls(body["salt"], people, things, int(body["erasures"]), bool(body["is_swept"]))
+            return cls(body["salt"], people, things, int(body["erasures"]), str(body["unswept"]))
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedHomeError(
                 "landing/forgotten.json was cut or changed",
@@ -87,13 +93,14 @@ class Forgotten:
         return hashlib.sha256(f"{self.salt}{token}".encode()).hexdigest()[:_MARK_CHARACTERS]
 
     def with_marks(self, people: Iterable[str] = (), things: Iterable[str] = ()) -> Forgotten:
-        """The same with more tokens marked; the parts have to be swept then."""
+        """The same with more tokens marked; the parts have to be swept then, of ownerless rows or of all."""
+        people = set(people)
         salted = replace(self, salt=self.salt or secrets.token_hex(16))
         return replace(
             salted,
             people=salted.people | {salted.mark(token) for token in people},
             things=salted.things | {salted.mark(token) for token in things},
-            is_swept=False,
+            unswept=_ALL_ROWS if people or self.unswept == _ALL_ROWS else _OWNERLESS_ROWS,
         )
 
     def write(self, settings: Settings, *, event: str, **facts: Any) -> None:
@@ -175,7 +182,7 @@ def sweep(settings: Settings, manifest: Manifest, report: Erased | None = None) 
     """Replace every part that holds a marked row by one without it. Nothing to do when all marks have been swept."""
     report = report or Erased()
     forgotten = Forgotten.read(settings)
-    if forgotten.is_swept:
+    if not forgotten.unswept:
         return report
     with warehouse.writer(_IN_MEMORY, settings) as connection:
         for name, marks in (("people", forgotten.people), ("things", forgotten.things)):
@@ -191,7 +198,7 @@ def sweep(settings: Settings, manifest: Manifest, report: Erased | None = None) 
             names = [name for name in entry["parts"] if name in found]
             if names or entry in owned:
                 _rewrite(connection, settings, manifest, entry["load_id"], names, forgotten, report)
-    replace(forgotten, is_swept=True).write(settings, event="forget", rows_removed=report.rows_removed)
+    replace(forgotten, unswept="").write(settings, event="forget", rows_removed=report.rows_removed)
     fault_point("parts_erased")
     return report
 
@@ -257,15 +264,16 @@ def _grow(connection: duckdb.DuckDBPyConnection, table: str, queries: list[str])
             return
 
 
-def _is_erased(columns: Iterable[str], salt: str) -> str:
-    """The condition of a marked row, in SQL."""
+def _is_erased(columns: Iterable[str], forgotten: Forgotten) -> str:
+    """The condition of a marked row, in SQL. Of ownerless rows few are asked: Parquet tells which blocks have any."""
 
     def is_marked(name: str, table: str) -> str:
-        mark = f"substr(sha256({warehouse.quote_literal(salt)} || {name}), 1, {_MARK_CHARACTERS})"
+        mark = f"substr(sha256({warehouse.quote_literal(forgotten.salt)} || {name}), 1, {_MARK_CHARACTERS})"
         return f"coalesce({mark} in (select mark from {table}), false)"
 
     names = set(columns)
-    conditions = [is_marked(name, "people") for name in PERSON_COLUMNS if name in names]
+    owned = PERSON_COLUMNS if forgotten.unswept == _ALL_ROWS else ()
+    conditions = [is_marked(name, "people") for name in owned if name in names]
     hangs = [is_marked(name, "things") for name in sorted(hanging_columns() & names)]
     if hangs:
         ownerless = "person_token is null and " if "person_token" in names else ""
@@ -280,7 +288,7 @@ def _affected(connection: duckdb.DuckDBPyConnection, settings: Settings, forgott
         # Parts of one stream may be of several contract versions, so each is asked for the columns it has.
         for part in parts:
             source = f"read_parquet({warehouse.quote_literal(str(part))})"
-            condition = _is_erased(pq.read_schema(part).names, forgotten.salt)
+            condition = _is_erased(pq.read_schema(part).names, forgotten)
             if connection.execute(f"select 1 from {source} where {condition} limit 1").fetchone():
                 found.add(str(part.relative_to(settings.paths.parts)))
     return found
@@ -316,7 +324,7 @@ def _rewrite(
         target = old.with_name(f"{load_id}.{forgotten.erasures}.parquet")
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         source = f"read_parquet({warehouse.quote_literal(str(old))})"
-        condition = _is_erased(pq.read_schema(old).names, forgotten.salt)
+        condition = _is_erased(pq.read_schema(old).names, forgotten)
         connection.execute(
             f"copy (select * from {source} where not ({condition})) "
             f"to {warehouse.quote_literal(str(temporary))} (format parquet, compression zstd)"

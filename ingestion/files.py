@@ -13,7 +13,7 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -120,14 +120,13 @@ class BoundedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fill ``buffer``; refuse the file when the limit is passed or the archive is broken."""
         try:
-            chunk = self._stream.read(len(buffer))
+            size: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]  # every binary stream has it
         except _ARCHIVE_ERRORS as error:
             raise _damaged() from error
-        self._left -= len(chunk)
+        self._left -= size
         if self._left < 0:
             raise RefusedFile("too_large", "the file is larger than allowed", remedy="raise file_size_limit_megabytes")
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        return size
 
 
 @contextmanager
@@ -170,6 +169,11 @@ def files_in(path: Path) -> Iterator[SourceFile]:
                 yield SourceFile(file, str(file.relative_to(path)))
     else:
         yield SourceFile(path, path.name)
+
+
+def count_files(paths: Iterable[Path]) -> int:
+    """How many files there are under some paths; archives count as one."""
+    return sum(1 for path in paths for _ in files_in(path))
 
 
 def is_archive(file: SourceFile) -> bool:

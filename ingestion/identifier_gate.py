@@ -502,7 +502,9 @@ def _identifiers_among(codes: _Codes, *, is_clinical: bool) -> Told | None:
     if not codes.values:
         return None
     views = _views(codes.counts.get_column("text"))
-    for rule in _value_rules("any", "code") if is_clinical else _value_rules("any"):
+    # A clinical code has its system's form or is a member of a known set already; what is left to ask is chance.
+    checks = [rule for rule in _value_rules("any", "code") if rule["rule"] in _BY_CHANCE]
+    for rule in checks if is_clinical else _value_rules("any"):
         hit = _hits(views, rule)
         count = int(codes.counts.filter(hit).get_column("count").sum())
         needed = max(1.0, float(rule["minimum_share"]) * codes.values)
@@ -514,6 +516,8 @@ def _identifiers_among(codes: _Codes, *, is_clinical: bool) -> Told | None:
         if count >= needed:
             name = rule["rule"] if rule["rule_kind"] == "value_check" else "the form of a value"
             return rule["identifier_class"], name, count, count / codes.values
+    if is_clinical:
+        return None
     different = len(codes.counts)
     if codes.values >= _FEWEST_VALUES and different > _minimum_share("distinct") * codes.values:
         return "unique_code", "values that hardly repeat", different, different / codes.values

@@ -26,6 +26,7 @@ from ingestion import sealed
 from ingestion.casting import polars_type
 from ingestion.contracts import contracts
 from ingestion.problems import REMEDIES
+from ingestion.reading import ROW_NUMBER
 
 MANIFEST_VERSION = 2
 _TEMPORARY = ".tmp"
@@ -99,7 +100,14 @@ class PartWriter:
             folder.mkdir(parents=True, exist_ok=True)
             final = folder / f"{self._load_id}.parquet"
             temporary = folder / f".{self._load_id}.{os.getpid()}{_TEMPORARY}"
-            self._writers[stream] = (pq.ParquetWriter(temporary, table.schema, compression="zstd"), temporary, final)
+            writer = pq.ParquetWriter(
+                temporary,
+                table.schema,
+                compression="zstd",
+                use_dictionary=_repeated_texts(frame, columns),
+                column_encoding={ROW_NUMBER: "DELTA_BINARY_PACKED"},
+            )
+            self._writers[stream] = (writer, temporary, final)
         self._writers[stream][0].write_table(table.cast(self._writers[stream][0].schema))
         self.rows[stream] = self.rows.get(stream, 0) + len(frame)
 
@@ -125,6 +133,12 @@ class PartWriter:
                 writer.close()
             temporary.unlink(missing_ok=True)
         self._writers = {}
+
+
+def _repeated_texts(frame: pl.DataFrame, columns: dict[str, str]) -> list[str]:
+    """Text columns that a dictionary makes smaller; for the others, and for numbers, looking for one costs time."""
+    texts = [name for name, kind in columns.items() if kind == "varchar"]
+    return [name for name in texts if frame.get_column(name).n_unique() <= len(frame) // 2]
 
 
 def seal_of(path: Path) -> dict[str, Any]:
@@ -172,6 +186,10 @@ class Manifest:
         for entry in entries:
             if entry["load_status"] == "loaded" and entry["source_file_sha256"] in manifest._withdrawn:
                 manifest.retire(entry["load_id"], "withdrawn")
+        for entry in manifest.entries():
+            for older in entry.get("supersedes", ()) if entry["load_status"] == "loaded" else ():
+                if manifest.status_of(older) == "loaded":
+                    manifest.retire(older, "superseded")
         return manifest
 
     def of_file(self, sha256: str) -> list[dict[str, Any]]:
@@ -206,6 +224,8 @@ class Manifest:
                 entry = {**entry, "load_status": "withdrawn", "parts": {}}
             elif any(_says_more(other, entry) for other in rivals):
                 entry = {**entry, "load_status": "superseded", "parts": {}, "quarantine": None}
+            elif rivals:
+                entry = {**entry, "supersedes": [older["load_id"] for older in rivals]}
         for name, held in sorted(temporary.items()):
             is_quarantine = entry["quarantine"] is not None and name == entry["quarantine"]["name"]
             if not is_quarantine and name not in entry["parts"]:
@@ -494,9 +514,9 @@ def landed_parts(settings: Settings, *, is_deep: bool = False) -> dict[str, list
     return {stream: sorted(parts) for stream, parts in found.items()}
 
 
-def quarantine_parts(settings: Settings) -> list[Path]:
-    """Quarantine files of the loads in the manifest."""
-    return _quarantine_files(settings, manifest_entries(settings))
+def quarantine_parts(settings: Settings, entries: Iterable[dict[str, Any]] | None = None) -> list[Path]:
+    """Quarantine files of the loads in the manifest, or of some of them."""
+    return _quarantine_files(settings, manifest_entries(settings) if entries is None else entries)
 
 
 def deliveries_table(settings: Settings) -> pa.Table:

@@ -18,18 +18,20 @@ from caseness.settings import IdentifierPolicy, Settings
 from ingestion import deidentification, landing, reading
 from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.casting import cast, empty_problems
-from ingestion.contracts import contracts
+from ingestion.contracts import Contract, contracts
 from ingestion.delivery import FILE_NAME, Delivery, read_delivery
 from ingestion.erasure import Forgotten, hanging_columns, owner_mark
 from ingestion.files import SourceFile
 from ingestion.identifier_gate import ColumnJudge
-from ingestion.problems import Problem, RefusedFile
+from ingestion.problems import NOT_CONTRACTED, REMEDIES, Problem, RefusedFile
 from ingestion.pseudonyms import Key, Pseudonymiser, read_key
 from ingestion.reading import ROW_NUMBER
 from ingestion.reports import FileReport
 from ingestion.sources import Source, sources
+from ingestion.stages import ahead, behind
 from screening.definitions import definitions
 
+_FIRST_ROWS = 5
 _COMPARE: dict[str, Callable[[pl.Expr, float], pl.Expr]] = {
     ">=": lambda value, bound: value >= bound,
     ">": lambda value, bound: value > bound,
@@ -78,6 +80,11 @@ class _Found:
         return self.delivery.namespace or self.source_name
 
     @property
+    def is_namespace_stated(self) -> bool:
+        """Whether the sender, or the command line, said whose person codes these are."""
+        return bool(self.delivery.namespace or self.delivery.source)
+
+    @property
     def contract_version(self) -> int:
         stream = self.recognition.stream
         return max(contracts()[name].version for name in ([stream] if stream else contracts()))
@@ -102,9 +109,17 @@ class _Found:
 
 
 def prepare(
-    file: SourceFile, *, settings: Settings, overrides: Overrides, progress: Callable[[int], None] | None = None
+    file: SourceFile,
+    *,
+    settings: Settings,
+    overrides: Overrides,
+    progress: Callable[[int], None] | None = None,
+    hashed: tuple[list[int], str] | None = None,
 ) -> Prepared:
-    """Read one file into parts under temporary names. Never raises for what the file holds: it is refused instead."""
+    """Read one file into parts under temporary names. Never raises for what the file holds: it is refused instead.
+
+    ``hashed`` is what the file's hash was in a certain state; it counts while the file is still in that state.
+    """
     prepared = Prepared(file.label)
     try:
         delivery = read_delivery(file).with_overrides(**vars(overrides))
@@ -115,7 +130,7 @@ def prepare(
         if found is None:
             return prepared
         before = file.state()
-        sha256 = file.sha256()
+        sha256 = hashed[1] if hashed and tuple(hashed[0]) == before else file.sha256()
     except RefusedFile as refusal:
         if file.name != FILE_NAME:
             name = overrides.source or "unknown"
@@ -125,6 +140,7 @@ def prepare(
     key = read_key(settings)
     load_id = found.load_id(sha256, key)
     report = FileReport(file.label, found.source_name, found.namespace, "loaded", load_id)
+    report.is_namespace_stated = found.is_namespace_stated
     prepared.report = report
     for load_id in (report.load_id, found.reading_id(sha256, key)):
         known = landing.entry_of(settings, load_id)
@@ -181,10 +197,11 @@ def _load(
     writer = landing.PartWriter(settings, source=found.source_name, load_id=report.load_id)
     parts: dict[str, dict[str, Any]] = {}
     try:
-        for stream, frame in loading.run():
-            writer.write(stream, frame)
-            if progress is not None:
-                progress(report.rows_in)
+        with behind(writer.write) as write:
+            for stream, frame in loading.run():
+                write(stream, frame)
+                if progress is not None:
+                    progress(report.rows_in)
         loading.finish()
         if found.file.state() != before:
             raise RefusedFile("changed", "the file changed while it was read", remedy="send it once it is complete")
@@ -197,7 +214,9 @@ def _load(
     except BaseException:
         writer.discard()
         raise
-    quarantine, temporary = landing.write_quarantine(settings, report.load_id, loading.quarantine_rows())
+    quarantined = loading.quarantine_rows()
+    report.faults = faults_by_rule(quarantined)
+    quarantine, temporary = landing.write_quarantine(settings, report.load_id, quarantined)
     if temporary:
         prepared.temporary[str(quarantine["name"])] = temporary
     prepared.things_of_erased = sorted(loading.things_of_erased)
@@ -249,10 +268,11 @@ class _Loading:
         """Typed, admitted rows by stream."""
         found = self._found
         context = ReadContext(found.source.spec, found.delivery, self._settings)
-        for batch in found.source.reader.read(found.file, found.recognition, context):
+        for batch in ahead(found.source.reader.read(found.file, found.recognition, context)):
             self._file.rows_in += batch.records
             self._outside.update(batch.identifier_fields)
             self._fault_rows(found.recognition.stream or "several", batch.faults)
+            self._lost_fields(batch)
             yield from self._admit(batch, {number for number, _, _ in batch.faults})
 
     def finish(self) -> None:
@@ -322,6 +342,17 @@ class _Loading:
             ).with_columns(pl.lit(stream).alias("stream"), pl.lit(True).alias("is_row_quarantined"))
         )
 
+    def _lost_fields(self, batch: Batch) -> None:
+        if batch.lost_fields:
+            self._file.fields_made_missing += len(batch.lost_fields)
+            self._faults.append(
+                pl.DataFrame(
+                    [(number, name, rule, stream) for number, stream, name, rule in batch.lost_fields],
+                    schema={ROW_NUMBER: pl.Int64, "column_name": pl.String, "rule": pl.String, "stream": pl.String},
+                    orient="row",
+                ).with_columns(pl.lit(False).alias("is_row_quarantined"))
+            )
+
     def _admit(self, batch: Batch, held: set[int]) -> Iterator[tuple[str, pl.DataFrame]]:
         """Cast every stream of a batch; a record with a fault in one stream is held back in all of them."""
         texts = batch.texts()
@@ -346,7 +377,7 @@ class _Loading:
                 namespace=self._found.namespace,
                 time_zone=self._found.delivery.time_zone,
             )
-            casts[stream] = done.frame
+            casts[stream], left_out = _leave_out_rows_without_code(done.frame, contract)
             faulty = done.problems.get_column(ROW_NUMBER).unique()
             self._judge.observe(
                 text,
@@ -356,6 +387,8 @@ class _Loading:
             problems.append(self._erased(stream, done.frame))
             key_names = [column.name for column in contract.columns if column.is_required]
             keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
+            if len(left_out):
+                keeps = keeps | ((pl.col("column_name") == "code") & pl.col(ROW_NUMBER).is_in(left_out.implode()))
             problems.append(
                 done.problems.with_columns(pl.lit(stream).alias("stream"), (~keeps).alias("is_row_quarantined"))
             )
@@ -401,6 +434,22 @@ class _Loading:
         )
 
 
+def _leave_out_rows_without_code(frame: pl.DataFrame, contract: Contract) -> tuple[pl.DataFrame, pl.Series]:
+    """A code that its system does not admit costs a record that code, not its other codes nor the record itself.
+
+    Where a record must keep a code (``row_is_left_out_beside_another``), one without any is judged as it stands.
+    Returns the rows kept and the records that lost a row.
+    """
+    is_lost = pl.col("code").is_null() if contract.without_code else pl.lit(False)
+    if contract.without_code == "row_is_left_out_beside_another":
+        is_lost = is_lost & pl.col("code").is_not_null().any().over(ROW_NUMBER)
+    if not contract.without_code or frame.is_empty():
+        return frame, pl.Series(ROW_NUMBER, [], dtype=pl.Int64)
+    judged = frame.with_columns(is_lost.alias("is_lost"))
+    lost = judged.filter("is_lost").get_column(ROW_NUMBER).unique()
+    return judged.filter(~pl.col("is_lost")).drop("is_lost"), lost
+
+
 def refuse_whole(file: FileReport, *, rows: int) -> None:
     """The counts of a refused file: every row of it is quarantined, none is landed."""
     file.rows_in = max(file.rows_in, rows)
@@ -412,6 +461,42 @@ def refuse_whole(file: FileReport, *, rows: int) -> None:
     file.quarantined_by_rule = {"file_refused": file.rows_in} if file.rows_in else {}
 
 
+def faults_by_rule(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Faults of one file by stream, rule and column: how many rows, which come first, what follows from it."""
+    if rows.is_empty():
+        return []
+    grouped = (
+        rows.unique(["stream", "rule", "column_name", ROW_NUMBER, "is_row_quarantined"])
+        .group_by("stream", "rule", "column_name", "is_row_quarantined")
+        .agg(pl.len().alias("rows"), pl.col(ROW_NUMBER).sort().head(_FIRST_ROWS).alias("first_rows"))
+        .sort("stream", "rule", "column_name", "is_row_quarantined")
+    )
+    return [
+        {
+            "stream": row["stream"],
+            "rule": row["rule"],
+            "column": row["column_name"],
+            "rows": row["rows"],
+            "first_rows": row["first_rows"],
+            "consequence": _consequence(row["rule"], is_row_quarantined=row["is_row_quarantined"]),
+            "remedy": REMEDIES.get(row["rule"], "see the contract"),
+        }
+        for row in grouped.iter_rows(named=True)
+    ]
+
+
+def quarantined_faults(settings: Settings, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Faults of one load of the manifest, as its ingest reported them."""
+    found = landing.quarantine_parts(settings, [entry])
+    return faults_by_rule(pl.read_parquet(found[0])) if found else []
+
+
+def _consequence(rule: str, *, is_row_quarantined: bool) -> str:
+    if rule == NOT_CONTRACTED:
+        return "not_read"
+    return "row_quarantined" if is_row_quarantined else "field_made_missing"
+
+
 def _positive_risk_items(answers: pl.DataFrame | None) -> int:
     """How many answers to risk items are positive, read leniently because these rows were not admitted."""
     if (
@@ -420,12 +505,17 @@ def _positive_risk_items(answers: pl.DataFrame | None) -> int:
         or not {"instrument_code", "item_number", "answer_value"} <= set(answers.columns)
     ):
         return 0
+    rules = definitions("risk_items")
+    asked = answers.filter(
+        pl.col("item_number").is_in(sorted({row["item_number"] for row in rules}))
+        & pl.col("instrument_code").is_in(sorted({row["instrument_code"] for row in rules}))
+    )
     value = pl.col("answer_value").cast(pl.Float64, strict=False)
     is_positive = pl.lit(False)
-    for row in definitions("risk_items"):
+    for row in rules:
         is_positive = is_positive | (
             (pl.col("instrument_code") == row["instrument_code"])
             & (pl.col("item_number") == row["item_number"])
             & _COMPARE[row["comparator"]](value, float(row["threshold_value"]))
         )
-    return answers.filter(is_positive.fill_null(False)).height
+    return asked.filter(is_positive.fill_null(False)).height

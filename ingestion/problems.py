@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from caseness.errors import CasenessError
 
+NOT_CONTRACTED = "not_contracted"
 REMEDIES = {
     "required": "fill the column or leave the row out",
     "integer": "write a whole number without leading zeros, sign or spaces",
     "decimal": "write a number with a point and no exponent",
     "date": "write a real date as YYYY-MM-DD",
+    "partial_date": "write the whole day as YYYY-MM-DD, or leave the field out; a year or a month is no day",
     "timestamp": "write YYYY-MM-DDTHH:MM:SS with an offset such as +00:00 or Z",
     "timestamp_offset": "add the offset to the time, or state time_zone in delivery.yml",
     "range": "check the unit and the value against the contract's bounds",
@@ -34,6 +36,11 @@ REMEDIES = {
     "erased_person": "nothing to do: the person was removed from this warehouse and stays out",
     "value_missing": "send the value; a question without its answer is not a zero",
     "error_cell": "put a value in the cell; it holds a spreadsheet error or a duration",
+    "answer_form": "send the answer as a code of its answer list or as a plain number, never as text",
+    "answer_repeated": "send one answer per item of a response",
+    "not_a_day": "state the day or the time; an age, a range or a text is no day",
+    "reference_unresolved": "refer to a record by its id, and send what the record depends on in the same file",
+    "superseded_version": "nothing to do: a later version of the same record stands in the same bundle",
     "link_to_itself": "a link joins two different codes",
 }
 

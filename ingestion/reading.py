@@ -21,14 +21,17 @@ import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
+from ingestion import json_blocks
+from ingestion.contracts import Contract
 from ingestion.files import SourceFile, open_bytes, open_seekable
 from ingestion.problems import RefusedFile
 from ingestion.trailers import TrailedReader, Trailer
 
 ROW_NUMBER = "source_row_number"
-BLOCK_BYTES = 32 << 20
+BLOCK_BYTES = 8 << 20
 LONGEST_FIELD_BYTES = 1 << 20
-_BATCH_ROWS = 500_000
+LONGEST_LINE_BYTES = 128 << 20
+_BATCH_ROWS = 100_000
 _JSON_BATCH_ROWS = 100_000
 _BROKEN_LINE_BATCH_ROWS = 50_000
 _LINE_END, _QUOTE = 10, 34
@@ -95,6 +98,8 @@ def _check_block(block: bytes, first_row: int) -> None:
     if b"\0" in block:
         row = first_row + block.count(b"\n", 0, block.index(b"\0"))
         raise RefusedFile("nul_byte", "the file holds a NUL byte", remedy=_FIX_EXPORT, row=row)
+    if block.isascii():
+        return
     try:
         block.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -103,6 +108,8 @@ def _check_block(block: bytes, first_row: int) -> None:
 
 
 def _unify_line_ends(block: bytes, *, crlf: bool, first_row: int) -> bytes:
+    if not crlf and b"\r" not in block:
+        return block
     returns, pairs = block.count(b"\r"), block.count(b"\r\n")
     if returns != pairs or (pairs and pairs != block.count(b"\n")) or bool(pairs) != crlf:
         odd = re.search(rb"(?<!\r)\n|\r(?!\n)" if crlf else rb"\r", block)
@@ -128,14 +135,15 @@ def _lines(stream: io.BufferedReader[Any], *, is_end_needed: bool = True) -> Ite
     """Blocks that end at a line end, each with its first line's number (a header is line 0)."""
     rest, row = b"", 0
     while chunk := stream.read(BLOCK_BYTES):
-        head, separator, tail = (rest + chunk).rpartition(b"\n")
-        rest = tail
-        if not separator:
-            if len(rest) > 4 * BLOCK_BYTES:
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            rest += chunk
+            if len(rest) > LONGEST_LINE_BYTES:
                 raise RefusedFile("field_too_long", "a line has no end", remedy=_FIX_EXPORT, row=row)
             continue
-        yield head + b"\n", row
-        row += head.count(b"\n") + 1
+        block, rest = b"".join((rest, memoryview(chunk)[:end])), chunk[end:]
+        yield block, row
+        row += block.count(b"\n")
     if rest and not is_end_needed:
         yield rest, row
     elif rest:
@@ -190,6 +198,8 @@ def _block_frame(block: bytes, header: list[str], first: int, delimiter: str) ->
         return pl.DataFrame(schema={**dict.fromkeys(header, pl.String), ROW_NUMBER: pl.Int64})
     bytes_ = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(bytes_ == _LINE_END)
+    if b'"' not in block and (frame := _plain_frame(block, bytes_, ends, header, delimiter)) is not None:
+        return frame.with_columns(pl.int_range(first, first + len(frame), dtype=pl.Int64).alias(ROW_NUMBER))
     separators = np.flatnonzero(bytes_ == ord(delimiter))
     is_quoted = b'"' in block
     if is_quoted:
@@ -224,6 +234,31 @@ def _block_frame(block: bytes, header: list[str], first: int, delimiter: str) ->
             pl.when(pl.col(name) == "").then(None).otherwise(pl.col(name)).alias(name) for name in header
         )
     return frame.with_columns(pl.int_range(first, first + len(frame), dtype=pl.Int64).alias(ROW_NUMBER))
+
+
+def _plain_frame(block: bytes, bytes_: Any, ends: Any, header: list[str], delimiter: str) -> pl.DataFrame | None:
+    """A block without quotes whose lines all have as many fields as the header, or ``None``.
+
+    As many delimiters as there should be, and no line with too many (polars refuses it): then no line has too few.
+    """
+    lengths = np.diff(ends, prepend=-1) - 1
+    if lengths.min() == 0 or lengths.max() > LONGEST_FIELD_BYTES:
+        return None
+    if np.count_nonzero(bytes_ == ord(delimiter)) != (len(header) - 1) * len(ends):
+        return None
+    try:
+        frame = pl.read_csv(
+            block,
+            has_header=False,
+            schema=dict.fromkeys(header, pl.String),
+            separator=delimiter,
+            quote_char=None,
+            empty_string_is_null=True,
+            truncate_ragged_lines=False,
+        )
+    except pl.exceptions.PolarsError:
+        return None
+    return frame if len(frame) == len(ends) else None
 
 
 def _check_quotes(bytes_: Any, quotes: Any, ends: Any, first: int, delimiter: str) -> None:
@@ -337,35 +372,42 @@ def read_csv_header(file: SourceFile, *, limit_bytes: int, form: CsvForm = _OWN_
 
 
 def read_ndjson_records(
-    file: SourceFile, *, limit_bytes: int, is_flat: bool = False, trailer: Trailer | None = None
+    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None
 ) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Each line's row number and its JSON object; ``None`` for a line that is blank or another JSON value.
-
-    ``is_flat`` lines are objects without objects inside: one that names a key twice is ``None`` too.
 
     Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes, a line that is not JSON and a last line that is
     cut off (a whole object without a line end is read).
     """
-    seen = 0
+    is_empty = True
     with _open_text(file, limit_bytes=limit_bytes, trailer=trailer) as stream:
         for block, first in _lines(stream, is_end_needed=False):
-            _check_block(block, first + 1)
-            for offset, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
-                seen += 1
-                try:
-                    record = orjson.loads(line) if line.strip() else None
-                except orjson.JSONDecodeError as error:
-                    if not block.endswith(b"\n") and block.endswith(line):
-                        raise RefusedFile(
-                            "truncated", "the last record is cut off", remedy="send the file again, whole", row=seen
-                        ) from error
-                    raise RefusedFile(
-                        "invalid_json", "the line is not JSON", remedy="send one JSON object per line", row=seen
-                    ) from error
-                is_sound = isinstance(record, dict) and not (is_flat and _has_key_twice(line, record))
-                yield first + offset, record if is_sound else None
-    if not seen:
-        raise RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
+            is_empty = False
+            for number, _, record in _block_records(block, first):
+                yield number, record
+    if is_empty:
+        raise _no_record()
+
+
+def _no_record() -> RefusedFile:
+    return RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
+
+
+def _block_records(block: bytes, first: int) -> Iterator[tuple[int, bytes, dict[str, Any] | None]]:
+    """Row number, line and object, line by line. ``first`` is how many lines stood before."""
+    _check_block(block, first + 1)
+    for number, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").splitlines(), start=first + 1):
+        try:
+            record = orjson.loads(line) if line.strip() else None
+        except orjson.JSONDecodeError as error:
+            if not block.endswith(b"\n") and block.endswith(line):
+                raise RefusedFile(
+                    "truncated", "the last record is cut off", remedy="send the file again, whole", row=number
+                ) from error
+            raise RefusedFile(
+                "invalid_json", "the line is not JSON", remedy="send one JSON object per line", row=number
+            ) from error
+        yield number, line, record if isinstance(record, dict) else None
 
 
 _KEY = re.compile(rb'"\s*:')
@@ -386,14 +428,38 @@ def _has_key_twice(line: bytes, record: dict[str, Any]) -> bool:
 
 
 def read_ndjson(
-    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None
+    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None, contract: Contract | None = None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
-    """Frames of flat JSON objects as text, and the rows that were not such objects."""
+    """Frames of flat JSON objects as text, and the rows that were not such objects.
+
+    Where the objects' ``contract`` is known, plain blocks are read at once.
+    """
+    is_empty = True
+    with _open_text(file, limit_bytes=limit_bytes, trailer=trailer) as stream:
+        for block, first in _lines(stream, is_end_needed=False):
+            is_empty = False
+            plain = None
+            if contract is not None and b"\0" not in block:
+                plain = json_blocks.read_block(block.removeprefix(b"\xef\xbb\xbf"), contract)
+            if plain is not None:
+                yield (
+                    plain.with_columns(
+                        pl.int_range(first + 1, first + 1 + len(plain), dtype=pl.Int64).alias(ROW_NUMBER)
+                    ),
+                    [],
+                )
+            else:
+                yield from _careful_frames(block, first)
+    if is_empty:
+        raise _no_record()
+
+
+def _careful_frames(block: bytes, first: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     rows: list[dict[str, str | int | None]] = []
     broken: list[int] = []
-    for number, record in read_ndjson_records(file, limit_bytes=limit_bytes, is_flat=True, trailer=trailer):
-        flat = _flat(record)
-        if flat is None:
+    for number, line, record in _block_records(block, first):
+        flat = None if record is None else _flat(record)
+        if flat is None or record is None or _has_key_twice(line, record):
             broken.append(number)
         else:
             flat[ROW_NUMBER] = number
@@ -401,12 +467,12 @@ def read_ndjson(
         if len(rows) >= _JSON_BATCH_ROWS:
             yield _records_frame(rows), broken
             rows, broken = [], []
-    yield _records_frame(rows), broken
+    if rows or broken:
+        yield _records_frame(rows), broken
 
 
-def _flat(record: dict[str, Any] | None) -> dict[str, str | int | None] | None:
-    if record is None:
-        return None
+def _flat(record: dict[str, Any]) -> dict[str, str | int | None] | None:
+    """The record as text; ``None`` for nested values, and for numbers that reading may have changed."""
     flat: dict[str, str | int | None] = {}
     for name, value in record.items():
         if isinstance(value, bool):

@@ -63,7 +63,13 @@ def main() -> None:
                 limit = settings.file_size_limit_megabytes << 20
                 say({"members": [member.member for member in members_of(file, limit_bytes=limit)]})
                 continue
-            prepared = prepare(file, settings=settings, overrides=Overrides(**task["overrides"]), progress=progress)
+            prepared = prepare(
+                file,
+                settings=settings,
+                overrides=Overrides(**task["overrides"]),
+                progress=progress,
+                hashed=task.get("hashed"),
+            )
             say({"prepared": asdict(prepared)})
         except RefusedFile as refusal:
             say({"refused": asdict(refusal.problem(file.label))})

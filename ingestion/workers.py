@@ -63,6 +63,7 @@ class Child:
         self.threads = threads
         self.is_busy = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._spawning: Future[subprocess.Popen[bytes]] | None = None
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.peak_bytes = 0
 
@@ -99,11 +100,24 @@ class Child:
         self.is_busy = False
         return answer
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    @property
+    def is_starting(self) -> bool:
+        """Whether the process has been started and has not been asked anything yet."""
+        return self._spawning is not None
+
+    def begin(self) -> None:
+        """Start the process and do not wait for it: it takes half a second to be ready."""
+        if self._process is not None or self._spawning is not None:
+            return
         environment = {**os.environ, "POLARS_MAX_THREADS": str(self.threads), "PYTHONDONTWRITEBYTECODE": "1"}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-        process = _SPAWNER.submit(_spawn, environment).result()
-        self._process, self._lines = process, queue.SimpleQueue()
+        self._spawning = _SPAWNER.submit(_spawn, environment)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self.begin()
+        assert self._spawning is not None  # noqa: S101 - it has just begun
+        process = self._spawning.result()
+        self._process, self._spawning, self._lines = process, None, queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(process, self._lines), daemon=True).start()
         if b"ready" not in self._lines.get():
             raise WorkerLostError("reader_died", "the reader could not be started", remedy="run `caseness doctor`")
@@ -123,6 +137,8 @@ class Child:
 
     def stop(self) -> None:
         """End the child at once."""
+        if self._spawning is not None:
+            self._process, self._spawning = self._spawning.result(), None
         if self._process is None:
             return
         self.is_busy = False
@@ -148,6 +164,21 @@ def _taken(threads: int) -> Child:
     return Child(threads)
 
 
+def _share(settings: Settings, files: int) -> tuple[int, int]:
+    """How many children, and how many threads for each."""
+    count = max(1, min(settings.threads, files))
+    return count, max(1, settings.threads // count)
+
+
+def start_early(settings: Settings, *, files: int) -> None:
+    """Start the children that so many files will need, so that they get ready while their caller does."""
+    count, threads = _share(settings, files)
+    for _ in range(count - sum(child.threads == threads for child in _WARM)):
+        child = Child(threads)
+        child.begin()
+        _WARM.append(child)
+
+
 @atexit.register
 def _stop_all() -> None:
     for child in _WARM:
@@ -158,12 +189,12 @@ class Workers:
     """As many children as the settings' threads, fed file by file; answers come as they are ready."""
 
     def __init__(self, settings: Settings, *, files: int) -> None:
-        count = max(1, min(settings.threads, files))
-        threads = max(1, settings.threads // count)
+        count, threads = _share(settings, files)
         self._settings = settings
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._children = [_taken(threads) for _ in range(count)]
         for child in self._children:
+            child.begin()
             self._idle.put(child)
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="reading")
 
@@ -212,6 +243,9 @@ class Workers:
     ) -> dict[str, Any]:
         child = self._idle.get()
         try:
+            if child.is_starting and task["do"] == "load" and file.member is None:
+                with contextlib.suppress(OSError, RefusedFile):
+                    task = {**task, "hashed": [file.state(), file.sha256()]}
             return child.ask(task, self._settings, None if say is None else lambda rows: say(file, rows))
         finally:
             self._idle.put(child)

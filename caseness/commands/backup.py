@@ -27,6 +27,7 @@ BACKUP_VERSION = 1
 MANIFEST_NAME = "backup.json"
 _LARGEST_MANIFEST_BYTES = 1 << 30
 _BLOCK_BYTES = 1 << 22
+_SAY_EVERY = 500
 _REFUSED = "nothing was restored; use another backup"
 Progress = Callable[[str], None]
 
@@ -96,7 +97,8 @@ def run_backup(
                 for path in _kept(settings.paths, with_key=with_key):
                     name = path.relative_to(settings.home).as_posix()
                     files[name] = sink.add(name, path)
-                    say(f"{len(files)} files")
+                    if len(files) % _SAY_EVERY == 0:
+                        say(f"{len(files):,} files")
                 manifest = {
                     "backup_version": BACKUP_VERSION,
                     "home_version": home.HOME_VERSION,
@@ -287,7 +289,8 @@ def _unpacked(backup: Path, target: Path, say: Progress) -> dict[str, Any]:
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             found[name] = _copied(read, path)
-            say(f"{len(found)} files")
+            if len(found) % _SAY_EVERY == 0:
+                say(f"{len(found):,} files")
         if manifest is None:
             raise DamagedHomeError("the backup was cut: its manifest is missing", remedy=_REFUSED)
         body: dict[str, Any] = json.loads(manifest)

@@ -222,6 +222,7 @@ def _create_touched(
                 selects.append(f"select {column} from read_parquet([{read}])")
         if stream != "referrals" and {"person_token", "referral_id"} <= columns.keys():
             selects.append(owner.format(read=read))
+    selects += _owners_of_deleted(connection, parts, known)
     union = " union all ".join(selects)
     connection.execute(
         "create or replace table raw.touched_people as "
@@ -238,6 +239,27 @@ def _as_of_date(connection: duckdb.DuckDBPyConnection, settings: Settings, loads
     ]
     found = [row[0] for row in newest if row and row[0] is not None]
     return max(found) if found else dt.date.today()
+
+
+def _owners_of_deleted(
+    connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], known: set[str]
+) -> list[str]:
+    """A deletion names a record and no person: whoever stated the record is touched by it."""
+
+    def read(files: Sequence[Path]) -> str:
+        return f"read_parquet([{', '.join(warehouse.quote_literal(str(part)) for part in files)}])"
+
+    fresh = [part for part in parts.get("record_deletions", []) if part.name.split(".")[0] not in known]
+    if not fresh:
+        return []
+    kinds = connection.execute(f"select distinct record_kind from {read(fresh)}").fetchall()
+    return [
+        f"select person_token from {read(parts[stream])} where {kind}_id in "
+        f"(select record_id from {read(fresh)} where record_kind = '{kind}')"
+        for stream, columns in ingestion.raw_streams().items()
+        for (kind,) in sorted(kinds)
+        if parts.get(stream) and "person_token" in columns and f"{kind}_id" in columns
+    ]
 
 
 def _newest_day(connection: duckdb.DuckDBPyConnection, loads: Sequence[dict[str, Any]]) -> dt.date:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
+import ingestion
 from caseness import build_state, journal
 from caseness.settings import Settings
 from expectations import CheckReport, check
@@ -28,6 +29,8 @@ def run_check(*, settings: Settings, progress: Callable[[str], None] | None = No
             as_of_date=dt.date.fromisoformat(state["rules"]["as_of_date"]),
             progress=progress,
         )
+        if refused := ingestion.refusal_words(settings):
+            report.notes.append({"message": refused, "remedy": ingestion.REFUSAL_REMEDY})
         frame = pd.DataFrame([vars(finding) for finding in report.findings])
         frame = frame.astype({"rows_checked": "Int64", "rows_failed": "Int64", "failed_share": "Float64"})
         frame["build_id"] = state["build_id"]

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
-from caseness.errors import DamagedHomeError
+from caseness.errors import DamagedHomeError, NotReadyError, UsageError
 from caseness.release import release_faults
 from caseness.settings import Settings
+
+
+def check_release(settings: Settings) -> None:
+    """Raises ``NotReadyError`` when there is nothing to show."""
+    if not settings.paths.current_release.exists():
+        raise NotReadyError("nothing is published yet", remedy="run `caseness run PATH...`, then the dashboard")
+
+
+def check_port(port: int, address: str = "127.0.0.1") -> None:
+    """Raises ``UsageError`` when nobody can listen on ``port``: in use, or reserved for the system."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            why = "in use already" if error.errno == errno.EADDRINUSE else "not open to you"
+            raise UsageError(
+                f"port {port} is {why}", remedy="stop what listens there, or choose another: --port 8600"
+            ) from error
 
 
 def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0.0.1") -> NoReturn:
@@ -18,6 +39,7 @@ def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0
 
     What the server says goes to standard error; standard output is for answers.
     """
+    check_port(port, address)
     faults = release_faults(settings)
     if faults:
         raise DamagedHomeError("; ".join(faults[:3]), remedy="publish the release anew with `caseness publish`")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
+import stat
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 import ingestion
 from caseness import build_state, home, journal
+from caseness.commands.initialise import is_home
 from caseness.errors import CasenessError, LockedError
 from caseness.release import release_faults
 from caseness.settings import Deidentification, Settings
@@ -88,13 +90,15 @@ def _versions() -> list[Finding]:
 
 
 def _home(settings: Settings) -> list[Finding]:
-    if not settings.home.exists():
+    if not is_home(settings):
         return [Finding("home", "note", "there is no home yet", "run `caseness init`")]
     try:
         home.check(settings)
     except CasenessError as error:
         return [Finding("home", "problem", error.message, error.remedy)]
     found = [Finding("home", "good", "the home exists")]
+    if settings.home.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found = [Finding("home", "note", "others on this machine can look into the home", "chmod 700 the home folder")]
     try:
         with journal.exclusive(settings.paths.lock, purpose="doctor"):
             receipts = sum(1 for _ in journal.read(settings.paths.journal))
@@ -104,6 +108,9 @@ def _home(settings: Settings) -> list[Finding]:
         found.append(Finding("journal", "note", "another process is writing, so nothing was compared", error.remedy))
     except CasenessError as error:
         found.append(Finding("journal", "problem", error.message, error.remedy))
+        return found
+    if refused := ingestion.refusal_words(settings):
+        found.append(Finding("deliveries", "note", refused, ingestion.REFUSAL_REMEDY))
     return found
 
 

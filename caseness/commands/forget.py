@@ -52,8 +52,9 @@ def run_forget(
         say("removing the person's rows from the parts")
         erased = ingestion.forget(token, settings=settings, manifest=manifest, reason=ErasureReason(reason))
         has_stale_build = _has_stale_build(settings)
+        shutil.rmtree(paths.temporary, ignore_errors=True)
         if has_stale_build:
-            for folder in (paths.temporary, paths.dbt_target, paths.results):
+            for folder in (paths.dbt_target, paths.results):
                 shutil.rmtree(folder, ignore_errors=True)
             (paths.build / "check.html").unlink(missing_ok=True)
         fault_point("builds_removed")

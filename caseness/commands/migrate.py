@@ -20,6 +20,7 @@ from ingestion.keys import ensure_key
 from ingestion.landing import MANIFEST_VERSION, Manifest, remove_strays, seal_of
 
 _FIRST_KEY_VERSION = 1
+_SAY_EVERY = 500
 
 
 def run_migrate(*, settings: Settings, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -42,7 +43,8 @@ def run_migrate(*, settings: Settings, progress: Callable[[str], None] | None = 
         for number, entry in enumerate(old, start=1):
             manifest.replace_parts(entry["load_id"], _changes(entry, settings))
             fault_point("entry_migrated")
-            say(f"{number} of {len(old)} loads")
+            if number % _SAY_EVERY == 0:
+                say(f"{number:,} of {len(old):,} loads")
         _move_periods(settings)
         journal.append(
             paths.journal, "migrate", from_version=before, to_version=home.HOME_VERSION, entries=len(entries)

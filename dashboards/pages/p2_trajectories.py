@@ -16,7 +16,10 @@ stratum = right.selectbox(
 )
 weeks = queries.trajectories(release.settings, release.file, instrument, stratum)
 if weeks.empty:
-    st.info("This release has no trajectories: no course had a score during treatment.")
+    st.info(
+        "This release has no trajectories: no course of treatment had a score during treatment. Forms count once they "
+        "belong to a referral with treatment contacts."
+    )
     st.stop()
 table = weeks[["week_of_treatment"]].rename(columns={"week_of_treatment": "week"})
 table["scores"] = frame.count_column(weeks, "observed")
@@ -35,9 +38,14 @@ frame.figure(
     n=words.count_words(first["starters_count"], first["starters_status"])
     + " courses that began treatment; scores by week in the table",
     period=f"{release.facts['data_period_start']} to {release.facts['data_period_end']}",
-    method=words.TRAJECTORY_NOTE + " " + str(first["method"]),
+    method=words.TRAJECTORY_NOTE
+    + " "
+    + str(first["method"])
+    + " "
+    + words.completeness_words(queries.score_completeness(release.settings, release.file, instrument)),
     hidden=words.suppression_words(weeks["model_status"], release.profile),
     release=release,
+    caution=words.TRAJECTORY_CAUTION,
 )
 if not weeks["model_status"].isin(["shown", "suppressed"]).any():
     st.info(
@@ -47,20 +55,25 @@ if not weeks["model_status"].isin(["shown", "suppressed"]).any():
 st.subheader("Severity bands over the weeks")
 flow = queries.severity_flow(release.settings, release.file, instrument)
 if flow.empty:
-    st.info("Not published at this detail: the audit of this release dropped it. The trajectories above are nearest.")
+    st.info(
+        "Not in this release: either no course began long enough ago, or the audit found that hidden counts could be "
+        "worked out from it. The trajectories above are nearest."
+    )
 else:
     table = flow[["from_week", "to_week", "from_band", "to_band"]].copy()
     table["from_band"] = [words.readable(band) for band in table["from_band"]]
     table["to_band"] = [words.readable(band) for band in table["to_band"]]
     table["courses"] = frame.count_column(flow, "episodes")
-    counted = int(flow.loc[flow["from_week"] == 0, "episodes_count"].fillna(0).sum())
+    starts = flow[flow["from_week"] == 0]
+    is_partly_hidden = bool((flow["episodes_status"] == "suppressed").any())
     frame.figure(
         charts.severity_flow(flow, instrument),
         table,
         key="severity_flow",
-        n=f"{counted:,} courses at week 0 (sum of the counts shown)" if counted else "suppressed",
+        n=words.sum_words(starts["episodes_count"], starts["episodes_status"], "courses at week 0"),
         period=f"{release.facts['data_period_start']} to {release.facts['data_period_end']}",
         method=words.FLOW_NOTE,
         hidden=words.suppression_words(flow["episodes_status"], release.profile),
         release=release,
+        caution=words.FLOW_CAUTION if is_partly_hidden else "",
     )

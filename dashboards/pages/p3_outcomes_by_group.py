@@ -7,6 +7,10 @@ from dashboards import charts, frame, queries, words
 release = frame.current_release()
 st.title("Who is left behind")
 frame.banner(release)
+overall = queries.overview(release.settings, release.file, "all")
+if not words.has_courses(overall):
+    st.info(words.NO_COURSES)
+    st.stop()
 definitions = queries.measures(release.settings, release.file)
 names = dict(zip(definitions["measure_id"], definitions["name"], strict=True))
 one, two, three = st.columns(3)
@@ -14,7 +18,7 @@ published = queries.published_groups(release.settings, release.file, "nhs_tt_rec
 first = list(queries.GROUPS).index(published[0]) if published else 0
 group = one.selectbox("Group", list(queries.GROUPS), index=first, format_func=lambda key: queries.GROUPS[key])
 measure = two.selectbox(
-    "Measure", list(names), index=list(names).index("nhs_tt_recovery"), format_func=lambda key: names[key]
+    "Measure", list(names), index=words.place_of("nhs_tt_recovery", list(names)), format_func=lambda key: names[key]
 )
 periods = queries.group_periods(release.settings, release.file)
 labels = dict(zip(periods["period_id"], periods["period_label"], strict=True)) or {"all": "all"}
@@ -29,7 +33,8 @@ if rows.empty:
     )
     st.stop()
 whole = queries.overview(release.settings, release.file, period)
-whole_rate = whole[whole["measure_id"] == measure].iloc[0]["rate_percent"]
+rows = words.in_order(rows, group)
+whole_rate = next(iter(whole.loc[whole["measure_id"] == measure, "rate_percent"]), None)
 definition = definitions[definitions["measure_id"] == measure].iloc[0]
 table = rows[["group_value"]].rename(columns={"group_value": queries.GROUPS[group]})
 table[queries.GROUPS[group]] = [words.readable(str(value)) for value in rows["group_value"]]
@@ -40,9 +45,10 @@ frame.figure(
     charts.by_group(rows, names[measure], queries.GROUPS[group], whole_rate),
     table,
     key=f"by_{group}",
-    n=f"{int(rows['denominator_count'].fillna(0).sum()):,} in the denominators shown (sum of rounded counts)",
+    n=words.sum_words(rows["denominator_count"], rows["denominator_status"], "in the denominators"),
     period=labels[period],
     method=f"{definition['formula']}. {definition['denominator_text']}. {definition['caveat']}. {words.GROUP_NOTE}",
     hidden=words.suppression_words(rows["rate_status"], release.profile),
     release=release,
+    caution=words.GROUP_CAUTION,
 )

@@ -1,5 +1,6 @@
 """Can I trust the data: what the quality rules found."""
 
+import pandas as pd
 import streamlit as st
 
 from dashboards import frame, queries, words
@@ -24,7 +25,23 @@ table["where"] = rows["table_name"]
 table["rows failed"] = frame.count_column(rows, "rows_failed")
 table["rows checked"] = frame.count_column(rows, "rows_checked")
 table["why"], table["what to do"] = rows["reason"], rows["remedy"]
-st.dataframe(table, hide_index=True, width="stretch", height=560)
+told = pd.DataFrame(
+    {
+        "rule": [
+            f"**{rule}**  \n{status}"
+            + ("" if failed_rows == "not applicable" else f", {failed_rows} of {checked} rows")
+            for rule, status, failed_rows, checked in zip(
+                table["rule"], table["status"], table["rows failed"], table["rows checked"], strict=True
+            )
+        ],
+        "why, and what to do": [
+            f"{words.escaped(row.reason)}.  \nWhat to do: {words.escaped(row.remedy)}.  \n"
+            f"({row.severity}, {words.escaped(row.table_name)})"
+            for row in rows.itertuples()
+        ],
+    }
+)
+st.table(told.set_index("rule"))  # wraps every text, where a scrolling grid would cut it
 hidden = words.suppression_words(rows["rows_failed_status"], release.profile)
 st.markdown(
     f"**n** {len(rows)} rules · **Period** all deliveries up to {release.facts['as_of_date']}  \n"

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from dashboards import frame, queries
+from dashboards import frame, queries, words
 
 release = frame.current_release()
 st.title("How was this made")
@@ -23,17 +23,20 @@ published = pd.DataFrame(
     {
         "measure": benchmarks["measure_id"].map(names),
         "what": benchmarks["benchmark_kind"].str.replace("_", " "),
-        "percent": benchmarks["benchmark_percent"],
+        "percent": [words.percent_words(percent) for percent in benchmarks["benchmark_percent"]],
         "area": benchmarks["area"],
         "from": pd.to_datetime(benchmarks["period_start"]).dt.date,
         "to": pd.to_datetime(benchmarks["period_end"]).dt.date,
         "source": benchmarks["source"],
     }
 )
-st.dataframe(published, hide_index=True, width="stretch")
+st.table(published.set_index("measure"))
 st.subheader("This release")
-facts = pd.DataFrame(sorted(release.facts.items()), columns=["fact", "value"])
-st.dataframe(facts, hide_index=True, width="stretch", height=500)
+facts = pd.DataFrame(
+    [(name.replace("_", " "), words.escaped(value)) for name, value in sorted(release.facts.items())],
+    columns=["fact", "value"],
+)
+st.table(facts.set_index("fact"))
 st.write(
     "Every count was rounded once from its own true value; every rate is computed from rounded counts; counts that are "
     "too small, and groups in which everyone or nobody has an outcome, are suppressed. The manifest beside the release "

@@ -20,3 +20,19 @@
 {% macro latest_statement_first() -%}
     recorded_at desc nulls last, delivered_at desc nulls last, load_id desc, source_row_number desc
 {%- endmacro %}
+
+{#- Whether a statement still stands: no deletion of its record is as late as it. What has no time is the earlier one. -#}
+{% macro is_not_deleted(statements, record_id) -%}
+    not exists (
+            select 1
+            from deletions
+            where deletions.record_id = {{ statements }}.{{ record_id }}
+                and not coalesce(
+                    case
+                        when deletions.recorded_at is not null then {{ statements }}.recorded_at > deletions.recorded_at
+                        else {{ statements }}.delivered_at > deletions.delivered_at
+                    end,
+                    false
+                )
+        )
+{%- endmacro %}

@@ -25,6 +25,7 @@ from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.files import SourceFile
 
 SPEC_NAME = "source.yml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 
 
@@ -55,7 +56,7 @@ class Source:
 def load_spec(folder: Traversable) -> dict[str, Any]:
     """``source.yml`` of a folder. Raises ``UsageError`` when it is not a mapping that names its source."""
     try:
-        body = yaml.safe_load(folder.joinpath(SPEC_NAME).read_text(encoding="utf-8"))
+        body = yaml.load(folder.joinpath(SPEC_NAME).read_text(encoding="utf-8"), _LOADER)  # noqa: S506 - as safe
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{folder.name}/{SPEC_NAME} is not readable YAML", remedy="see docs/sources.md") from error
     if not isinstance(body, dict) or not _NAME.match(str(body.get("source", ""))):

@@ -188,7 +188,7 @@ def test_a_stream_has_a_source_entry_and_a_staging_view(stream: str) -> None:
 @pytest.mark.parametrize("stream", CONTRACTS)
 def test_a_contract_holds_no_key_that_nothing_reads(stream: str) -> None:
     body = _body(stream)
-    assert body.keys() <= {"stream", "version", "description", "key", "bad_value", "columns"}
+    assert body.keys() <= {"stream", "version", "description", "key", "bad_value", "without_code", "columns"}
     known = {
         "name",
         "lands_as",
@@ -204,6 +204,7 @@ def test_a_contract_holds_no_key_that_nothing_reads(stream: str) -> None:
         "pattern",
         "system_column",
         "namespace_column",
+        "kind_column",
         "local_date_as",
         "is_service_date",
         "description",

@@ -182,6 +182,35 @@ def test_late_rows_that_name_nobody_or_another_person_end_as_in_one_build(tmp_pa
         _assert_same(marts_content(_in_steps(steps, tmp_path / name)), marts_content(whole))
 
 
+def test_a_deleted_contact_and_form_are_gone_however_they_arrive(tmp_path: Path) -> None:
+    """A deletion names a record and nobody; the person whose record it was is rebuilt all the same."""
+    courses = [Course("1", treatment_days=(10, 24)), Course("2")]
+    first, second = write_delivery(tmp_path / "first", courses), tmp_path / "second"
+    tables = delivery_tables(courses[:1])
+    contact = tables["care_contacts"][0]["contact_code"]
+    response = tables["questionnaire_answers"][-1]["response_code"]
+    forms = {row["instrument_code"] for row in tables["questionnaire_answers"] if row["response_code"] == response}
+    state_delivery(second, delivered_at="2025-02-28T20:00:00Z")
+    write_rows(
+        second / "record_deletions.csv",
+        [
+            {"record_kind": "contact", "record_code": contact, "recorded_at": "2025-02-28T10:00:00Z"},
+            {"record_kind": "response", "record_code": response, "recorded_at": "2025-02-28T10:00:00Z"},
+        ],
+    )
+    stepwise = _in_steps([[first]], tmp_path / "stepwise")
+    counts = (
+        "select (select count(*) from intermediate.int_contacts_current), (select count(*) from marts.assessments), "
+        "(select count(*) from marts.episodes where has_finished_course)"
+    )
+    ((contacts, assessments, finished),) = fetch(stepwise, counts)
+    ingestion.ingest([second], settings=stepwise)
+    assert not run_build(settings=stepwise).is_full_build
+    assert fetch(stepwise, counts) == [(contacts - 1, assessments - len(forms), finished - 1)]
+    whole = _in_steps([[first, second]], tmp_path / "whole")
+    _assert_same(marts_content(stepwise), marts_content(whole))
+
+
 def test_a_failed_step_leaves_the_earlier_build_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The build works on a copy; what readers see changes only when every model and test has passed."""
     from caseness import dbt_runner

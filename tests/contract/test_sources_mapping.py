@@ -107,7 +107,7 @@ def test_days_and_times_in_a_declared_format(tmp_path: Path) -> None:
 def test_a_partial_day_is_never_completed(tmp_path: Path) -> None:
     found = read(tmp_path, spec_of(answers()), "id,day,a\np,2024-03,2\nq,2024-03-02T09:30,2\n")
     assert found.of("questionnaire_answers", "answered_at") == [(dt.datetime(2024, 3, 2, 9, 30),)]
-    assert found.quarantined == [(1, "answered_at", "timestamp")]
+    assert found.quarantined == [(1, "answered_at", "partial_date")]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_page_in_a_browser(address: str, page: str, width: int) -> None:
         tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.goto(f"{address}/{page}")
         has_chart = page in ("", "trajectories", "outcomes_by_group")
-        tab.wait_for_selector(".js-plotly-plot .main-svg" if has_chart else "[data-testid=stDataFrame]", timeout=60_000)
+        tab.wait_for_selector(".js-plotly-plot .main-svg" if has_chart else "[data-testid=stTable]", timeout=60_000)
         tab.wait_for_timeout(800)
         too_wide = tab.evaluate(
             "() => { const m = document.querySelector('[data-testid=stMain]');"

@@ -46,3 +46,47 @@ def test_bars_of_the_severity_flow_are_whole_and_say_what_is_hidden() -> None:
     shares = {trace.name: dict(zip(trace.y, trace.x, strict=True)) for trace in figure.data if trace.type == "bar"}
     assert shares["then minimal (min)"]["week 0, minimal"] == 37.5
     assert shares["then no answer (none)"]["week 0, minimal"] == 50
+
+
+def _quarters(count: int) -> pd.DataFrame:
+    labels = [f"{2023 + (at + 3) // 4} Q{(at + 3) % 4 + 1}" for at in range(count)]
+    labels[0], labels[-1] = f"{labels[0]} (part)", f"{labels[-1]} (part)"
+    return pd.DataFrame(
+        {"period_label": labels, "rate_percent": 50.0, "rate_status": "shown", "numerator_count": 10}
+    ).assign(denominator_count=20)
+
+
+def test_quarters_are_written_so_that_they_fit_a_telephone() -> None:
+    figure = charts.over_time(_quarters(13), "Recovery", 50.5)
+    assert list(figure.layout.xaxis.ticktext[:3]) == ["Q4<br><br>part", "Q1<br>2024", "Q2<br>"]
+    assert figure.layout.xaxis.tickangle == 0
+    assert figure.layout.legend.yanchor == "bottom" and figure.layout.legend.y > 1
+    many = charts.over_time(_quarters(40), "Recovery", 50.5)
+    assert set(many.layout.xaxis.ticktext) == {f"Q1<br>{year}" for year in range(2024, 2034)}
+    assert charts.title_of(many) == "Recovery by quarter of discharge"
+
+
+def test_values_stand_on_white_above_the_reference_line() -> None:
+    frame = _quarters(2).assign(group_value=["female", "male"])
+    figure = charts.by_group(frame, "Recovery", "Sex", 50.0)
+    values = [note for note in figure.layout.annotations if note.text == "50.0"]
+    assert len(values) == 2
+    assert all(note.bgcolor and note.yshift > 0 for note in values)
+    assert [shape.layer for shape in figure.layout.shapes] == ["below"]
+
+
+def test_a_hidden_value_is_told_where_no_yardstick_stands() -> None:
+    frame = pd.DataFrame(
+        {
+            "name": ["Low", "High", "None"],
+            "rate_percent": [None, None, None],
+            "rate_status": "suppressed",
+            "numerator_count": None,
+            "denominator_count": None,
+            "national_percent": [5.8, 90.0, None],
+            "standard_percent": [None, None, None],
+        }
+    )
+    figure = charts.against_national(frame)
+    told = {note.y: note.x for note in figure.layout.annotations}
+    assert told == {"Low": 100, "High": 0, "None": 0}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from caseness.commands.run import run_all
+from caseness.console import Voice
+from caseness.settings import Settings
 from dashboards import charts, words
 from tests.conftest import Synthetic
 
@@ -47,6 +52,94 @@ def test_each_page_says_what_to_do_without_a_release(
     assert not app.exception
     assert [title.value for title in app.title] == ["Nothing is published yet"]
     assert "caseness run" in app.code[0].value
+
+
+@pytest.fixture(scope="module")
+def without_courses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release made of nothing but FHIR questionnaires: people and forms, no referral."""
+    folder = tmp_path_factory.mktemp("without_courses")
+    (folder / "in").mkdir()
+    patients = [{"resourceType": "Patient", "id": f"p{number}", "gender": "female"} for number in range(12)]
+    totals = [
+        {
+            "resourceType": "Observation",
+            "id": f"o{number}",
+            "status": "final",
+            "subject": {"reference": f"Patient/p{number}"},
+            "code": {"coding": [{"system": "http://loinc.org", "code": "44261-6"}]},
+            "effectiveDateTime": "2024-03-01T10:00:00Z",
+            "valueInteger": number,
+        }
+        for number in range(12)
+    ]
+    text = "".join(json.dumps(resource) + "\n" for resource in [*patients, *totals])
+    (folder / "in" / "all.ndjson").write_text(text, encoding="utf-8")
+    voice = Voice(quiet=True, as_json=False)
+    run_all([folder / "in"], settings=Settings(home=folder / "home"), working=voice.working)
+    return folder / "home"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_page_explains_a_release_without_courses(
+    without_courses: Path, monkeypatch: pytest.MonkeyPatch, page: Path
+) -> None:
+    monkeypatch.setenv("CASENESS_HOME", str(without_courses))
+    app = _run(page)
+    assert not app.exception
+    said = _text(app)
+    if page.stem.startswith(("p1", "p3")):
+        assert "This release has no finished courses" in said
+        assert "audit" not in said
+    if page.stem.startswith("p2"):
+        assert "This release has no trajectories" in said
+
+
+def test_what_would_mislead_stands_beside_the_figure(synthetic: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASENESS_HOME", str(synthetic.home))
+    for page, caution in (
+        ("p1", words.OVERVIEW_CAUTION),
+        ("p2", words.TRAJECTORY_CAUTION),
+        ("p2", words.FLOW_CAUTION),
+        ("p3", words.GROUP_CAUTION),
+    ):
+        app = _run(next(path for path in PAGES if path.stem.startswith(page)))
+        assert any(caution in str(part.value) for part in app.markdown), caution
+
+
+def test_every_rule_stands_on_the_page_with_its_whole_text(
+    synthetic: Synthetic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASENESS_HOME", str(synthetic.home))
+    app = _run(next(path for path in PAGES if path.stem.startswith("p4")))
+    (table,) = app.table
+    told = "\n".join(table.value.iloc[:, 0])
+    findings = synthetic.report["check"]["findings"]
+    assert len(table.value) == len(findings)
+    assert all(words.escaped(finding["remedy"]) in told for finding in findings)
+
+
+def test_a_sum_says_what_it_lacks() -> None:
+    counts = pd.Series([10, None, 25], dtype="Int64")
+    statuses = pd.Series(["shown", "suppressed", "shown"])
+    assert words.sum_words(counts, statuses, "courses") == (
+        "35 courses (sum of rounded counts; 1 suppressed count is not in it)"
+    )
+    assert words.sum_words(counts[1:2], statuses[1:2], "courses") == "courses: suppressed"
+    assert words.sum_words(counts[:1], statuses[:1], "courses") == "10 courses (sum of rounded counts)"
+
+
+def test_groups_stand_in_the_order_of_their_definition() -> None:
+    def ordered(dimension: str, *values: str) -> list[str]:
+        return list(words.in_order(pd.DataFrame({"group_value": values}), dimension)["group_value"])
+
+    assert ordered("age_band", "18 to 25", "75 and over", "not recorded", "under 18") == [
+        "under 18",
+        "18 to 25",
+        "75 and over",
+        "not recorded",
+    ]
+    assert ordered("severity_band_first", "mild", "severe", "minimal") == ["minimal", "mild", "severe"]
+    assert ordered("sex", "not recorded", "male", "female") == ["female", "male", "not recorded"]
 
 
 def test_filters_change_the_figures(synthetic: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,22 @@ def test_forbidden_numbers_are_found() -> None:
         assert disclosure_audit.count_faults({"t": [broken]}, rule)
 
 
+def test_a_release_without_years_is_attacked_too() -> None:
+    """Where dates are no calendar dates, all days are the only period, and its cells still hold each other."""
+    hidden = {"numerator_count": None, "numerator_status": "suppressed"}
+    whole = {"period_id": "all", "period_kind": "all", "measure_id": "m", "denominator_count": 40}
+    whole |= {"denominator_status": "shown", **hidden}
+    groups = [
+        {**whole, "group_dimension": "sex", "group_value": value, "denominator_count": 20}
+        for value in ("female", "male")
+    ]
+    systems = disclosure_audit.outcome_systems([whole], groups, disclosure_profile("opensafely"))
+    assert set(systems) == {("all", "m"), ("sex", "m")}
+    by_sex = systems["sex", "m"]
+    assert [len(cell.parts) for cell in by_sex.cells] == [1, 1, 1, 1, 2, 2]
+    assert attack(by_sex, seconds=30).protected_cells == 3
+
+
 def test_undeclared_tables_are_found() -> None:
     assert disclosure_audit.structure_faults({"pub_a": [], "people": []}, ["pub_a", "pub_b"]) == [
         "people is not a declared table",

@@ -91,6 +91,40 @@ def test_one_value_among_many_is_enough_where_its_form_tells(kind: str) -> None:
     assert class_of_values(values) in CLASSES[kind]
 
 
+VALUE_RULES = [row for row in identifier_gate._rules() if row["rule_kind"].startswith("value_")]
+# Files that a rule is there for, where no kind of the generator needs it.
+_FOR_THE_RULE = {
+    "names": [["ABERNETHY", "F32.1", "F33"], ["Mary Jane", "x1"]],
+    "biometric": [["UklGRiQAAABXQVZFZm10"]],
+    "social_security": [["123456789", "234567890", "345678901"]],
+    "telephone": [["2125550100", "2125550101", "3105550102"]],
+    "geography": [["51.40022", "52.10077"], ["28436", "93066"]],
+    "dates": [["17/05/1980"]],
+    "photo": [],
+}
+
+
+@pytest.mark.parametrize("rule", VALUE_RULES, ids=lambda rule: f"{rule['identifier_class']}-{rule['rule'][:30]}")
+def test_every_value_rule_is_needed(rule: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any one of them something is not found that is found with it."""
+    found = rule["identifier_class"]
+    kinds = [kind for kind in CLASSES if found in CLASSES[kind]]
+    columns = [pl.Series(of_kind(kind, 60)) for kind in kinds]
+    columns += [pl.Series([text] * 2) for kind in kinds for text in of_kind(kind, 6)]
+    columns += [pl.Series(values) for values in _FOR_THE_RULE.get(found, [])]
+
+    def seen() -> list[object]:
+        judged = _judge("diagnoses", [_diagnoses([*["F32"] * 9, "ABERNETHY"])])
+        return [*(class_of_values(column) for column in columns), judged]
+
+    before = seen()
+    kept = tuple(row for row in identifier_gate._rules() if row is not rule)
+    if rule["rule"] == "distinct":
+        kept = (*kept, {**rule, "minimum_share": "1.1"})
+    monkeypatch.setattr(identifier_gate, "_rules", lambda: kept)
+    assert seen() != before
+
+
 def test_plain_codes_and_numbers_have_no_class() -> None:
     assert class_of_values(pl.Series(["a", "b", None, "", "c"] * 20)) is None
     assert class_of_values(pl.Series([str(number % 30) for number in range(400)])) is None
@@ -237,7 +271,7 @@ POSTCODES = [
     ),
     pytest.param("steps", _zips(400, 4000, different=12, low=10_000, high=10_300), 400, id="a-dozen-zips"),
     pytest.param("steps", _zips(1000, 1000, different=600), 1000, id="one-row-a-person"),
-    pytest.param("steps", _zips(1000, 1000, different=600, low=501), 1000, id="leading-zeros"),
+    pytest.param("steps", _zips(1000, 1000, different=600, low=501, high=39_000), 1000, id="leading-zeros"),
     pytest.param("steps", _zips(300, 3000, different=40, width=3), 300, id="zip3-in-steps"),
     pytest.param(
         "resting_heart_rate_bpm", _zips(300, 3000, different=40, width=3, high=24_000), 300, id="zip3-in-heart-rate"
@@ -288,6 +322,10 @@ def clean_columns(count: int, *, rows: int) -> Iterator[tuple[str, str, int, lis
     def sleep_goal(people: int) -> np.ndarray:  # a device that reports its setting
         return draw.choice([420, 450, 480, 510, 540], people)[np.arange(rows) % people]
 
+    def some_goals(people: int) -> np.ndarray:  # a third of the devices report a setting
+        setting = draw.integers(401, 499, people)[np.arange(rows) % people]
+        return np.where(np.arange(rows) % people % 3 == 0, setting, draw.integers(100, 999, rows))
+
     def default(people: int) -> np.ndarray:
         return np.full(rows, 480)
 
@@ -303,7 +341,7 @@ def clean_columns(count: int, *, rows: int) -> Iterator[tuple[str, str, int, lis
     shapes: list[tuple[str, str, Callable[[int], np.ndarray]]] = [
         *((WEARABLE, "steps", shape) for shape in (steps, walkers, runners, rounded)),
         *((WEARABLE, "resting_heart_rate_bpm", shape) for shape in (heart, anxious_heart)),
-        *((WEARABLE, "sleep_minutes", shape) for shape in (sleep, sleep_goal, default)),
+        *((WEARABLE, "sleep_minutes", shape) for shape in (sleep, sleep_goal, some_goals, default)),
         *(("questionnaire_totals", "total_value", shape) for shape in (totals, stuck_totals)),
     ]
     for number in range(count):
@@ -315,7 +353,7 @@ def clean_columns(count: int, *, rows: int) -> Iterator[tuple[str, str, int, lis
 def test_clean_number_columns_are_not_refused() -> None:
     refused = [
         (column, people)
-        for stream, column, people, values in clean_columns(330, rows=1000)
+        for stream, column, people, values in clean_columns(360, rows=1000)
         if _judge(stream, [_days(column, values, people=people)])
     ]
     assert refused == []
@@ -323,7 +361,7 @@ def test_clean_number_columns_are_not_refused() -> None:
 
 @pytest.mark.slow
 def test_clean_number_columns_of_100_000_rows_are_not_refused() -> None:
-    columns = list(clean_columns(330, rows=100_000))
+    columns = list(clean_columns(360, rows=100_000))
     refused = [1 for stream, column, n, values in columns if _judge(stream, [_days(column, values, people=n)])]
     assert len(refused) <= 0.001 * len(columns)
 
@@ -332,6 +370,10 @@ def _diagnoses(codes: list[str], *, system: str = "icd_10") -> pl.DataFrame:
     return pl.DataFrame(
         {"person_code": [f"P{n}" for n in range(len(codes))], "code_system": [system] * len(codes), "code": codes}
     )
+
+
+def _services(codes: list[str]) -> pl.DataFrame:
+    return pl.DataFrame({"person_code": [f"P{n}" for n in range(len(codes))], "service_code": codes})
 
 
 def _upper(kind: str, count: int = 60) -> list[str]:
@@ -357,23 +399,24 @@ def _upper(kind: str, count: int = 60) -> list[str]:
     ],
 )
 def test_identifiers_that_fit_a_code_pattern_are_found(kind: str) -> None:
-    found = _judge("diagnoses", [_diagnoses(_upper(kind, 100))])
-    assert [column for column, _ in found] == ["code"]
+    found = _judge("referrals", [_services(_upper(kind, 100))])
+    assert [column for column, _ in found] == ["service_code"]
 
 
 def test_one_identifier_among_codes_is_found_where_its_form_tells() -> None:
-    codes = ["F32.1", "F41.1", "F33", "F40.00"] * 250
-    for kind in ("uk_postcode", "nino", "surname", "plate", "mrn"):
-        assert _judge("diagnoses", [_diagnoses([*codes, _upper(kind, 1)[0]])]) != [], kind
-    assert _judge("diagnoses", [_diagnoses(codes)]) == []
+    codes = ["service_01", "service_02", "clinic_3", "team_104"] * 250
+    for kind in ("uk_postcode", "nino"):
+        assert _judge("referrals", [_services([*codes, _upper(kind, 1)[0]])]) != [], kind
+    assert _judge("referrals", [_services(codes)]) == []
 
 
 def test_a_code_that_hardly_repeats_is_refused_from_twenty_values_on() -> None:
-    codes = [f"F{n:02d}.{n % 7}" for n in range(100)]
-    assert _judge("diagnoses", [_diagnoses(codes[:19])]) == []
-    assert _judge("diagnoses", [_diagnoses(codes[:30])]) == [("code", "unique_code")]
-    assert _judge("diagnoses", [_diagnoses(codes[:94] + codes[:6])]) == []  # 94 of 100 differ
-    assert _judge("diagnoses", [_diagnoses(codes[:97] + codes[:3])]) == [("code", "unique_code")]  # 97 of 100
+    codes = [f"service_{n:02d}" for n in range(100)]
+    told = [("service_code", "unique_code")]
+    assert _judge("referrals", [_services(codes[:19])]) == []
+    assert _judge("referrals", [_services(codes[:30])]) == told
+    assert _judge("referrals", [_services(codes[:94] + codes[:6])]) == []  # 94 of 100 differ
+    assert _judge("referrals", [_services(codes[:97] + codes[:3])]) == told  # 97 of 100
 
 
 def test_clean_code_columns_are_not_refused() -> None:
@@ -388,6 +431,13 @@ def test_clean_code_columns_are_not_refused() -> None:
         {"person_code": ["P1"] * 400, "service_code": [f"service_{n % 40:02d}" for n in range(400)]}
     )
     assert _judge("referrals", [services.with_columns(pl.lit("F321").alias("problem_code"))]) == []
+
+
+def test_a_few_codes_may_pass_a_check_digit_by_chance() -> None:
+    valid = of_kind("nhs_number", 8)
+    codes = valid[:2] + [number[:9] + str((int(number[9]) + 1) % 10) for number in valid[2:]]
+    assert _judge("diagnoses", [_diagnoses(codes * 10, system="snomed_ct")]) == []
+    assert _judge("diagnoses", [_diagnoses(valid * 10, system="snomed_ct")]) == [("code", "record_number")]
 
 
 def test_long_numbers_in_a_number_column_are_named() -> None:
@@ -422,8 +472,8 @@ def test_a_clinical_code_column_is_judged_as_one() -> None:
         replace(column, kind="clinical_code") if column.name == "problem_code" else column
         for column in contract.columns
     )
-    rows = pl.DataFrame({"person_code": ["P1"] * 40, "problem_code": _upper("surname", 40)})
-    assert _judge("referrals", [rows], replace(contract, columns=columns)) == [("problem_code", "names")]
+    rows = pl.DataFrame({"person_code": ["P1"] * 40, "problem_code": of_kind("nhs_number", 40)})
+    assert _judge("referrals", [rows], replace(contract, columns=columns)) == [("problem_code", "record_number")]
 
 
 def test_memory_of_the_judge_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

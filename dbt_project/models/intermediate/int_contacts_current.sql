@@ -9,6 +9,11 @@ with statements as (
     select * from {{ ref('stg_care__care_contacts') }}
 ),
 
+deletions as (
+    select * from {{ ref('stg_quality__record_deletions') }}
+    where record_kind = 'contact'
+),
+
 linked as (
     select * from {{ ref('int_people_linked') }}
 ),
@@ -56,6 +61,7 @@ final as (
         therapist_id
     from kept
     where statement_rank = 1 and coalesce(record_status, 'active') <> 'entered_in_error'
+        and {{ is_not_deleted('kept', 'contact_id') }}
 )
 
 select * from final

@@ -9,6 +9,11 @@ with statements as (
     select * from {{ ref('stg_outcomes__questionnaire_totals') }}
 ),
 
+deletions as (
+    select * from {{ ref('stg_quality__record_deletions') }}
+    where record_kind = 'response'
+),
+
 linked as (
     select * from {{ ref('int_people_linked') }}
 ),
@@ -60,6 +65,7 @@ final as (
         response_status
     from kept
     where statement_rank = 1 and response_status <> 'entered_in_error'
+        and {{ is_not_deleted('kept', 'response_id') }}
 )
 
 select * from final

@@ -10,6 +10,7 @@ final as (
         contact_at,
         contact_local_date,
         contact_end_at,
+        contact_end_local_date,
         attendance_code,
         contact_status,
         is_planned,

@@ -11,6 +11,7 @@ final as (
         performed_start_at,
         performed_local_date,
         performed_end_at,
+        performed_end_local_date,
         code_system,
         code,
         not_done_reason_code_system,

@@ -11,6 +11,7 @@ final as (
         imd_decile,
         rurality,
         time_zone,
+        is_deceased,
         deceased_date,
         recorded_at,
         load_id,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
-from typing import Any
 
 import polars as pl
 
@@ -55,7 +55,7 @@ def _frames(
     elif form == "parquet":
         yield from ((frame, []) for frame in reading.read_parquet(file, limit_bytes=limit, known=names))
     else:
-        yield from reading.read_ndjson(file, limit_bytes=limit)
+        yield from reading.read_ndjson(file, limit_bytes=limit, contract=contract)
 
 
 def check_columns(text: pl.DataFrame, contract: Contract, batch: Batch, context: ReadContext) -> list[str]:
@@ -75,25 +75,43 @@ def check_columns(text: pl.DataFrame, contract: Contract, batch: Batch, context:
         described = identifier_gate.describe(name, values)
         batch.identifier_fields[described] += values.len() - values.null_count()
         if context.settings.identifiers is IdentifierPolicy.REFUSE:
+            if lacking := _lacking(text, contract, context):
+                raise _missing(lacking[0], given, contract, also=f"; {described}")
+            near = _nearest(name, known - set(given))
             raise RefusedFile(
                 "unknown_column",
                 described,
-                remedy="leave the column out, or set identifiers = 'drop' so that it is never read",
+                remedy="leave the column out, or set identifiers = 'drop' so that it is never read"
+                + (f"; if it is {near!r}, rename it" if near else ""),
                 column=name if identifier_gate.is_printable_name(name) else None,
             )
     return [name for name in given if name in known]
 
 
-def _check_required(text: pl.DataFrame, contract: Contract, form: str, context: ReadContext) -> None:
-    lacking: list[Any] = [
-        column.name for column in contract.columns if column.is_required and column.name not in text.columns
+def _nearest(name: str, names: Collection[str]) -> str | None:
+    found = difflib.get_close_matches(name.lower(), sorted(names), n=1)
+    return found[0] if found else None
+
+
+def _lacking(text: pl.DataFrame, contract: Contract, context: ReadContext) -> list[str]:
+    return [
+        column.name
+        for column in contract.columns
+        if column.is_required
+        and column.name not in text.columns
+        and not (column.name == "person_code" and context.delivery.person)
     ]
-    if "person_code" in lacking and context.delivery.person:
-        lacking.remove("person_code")
+
+
+def _missing(name: str, given: Collection[str], contract: Contract, *, also: str = "") -> RefusedFile:
+    """A required column that is not there, with the column that may be it under another name."""
+    others = set(given) - {column.name for column in contract.columns}
+    near = _nearest(name, [other for other in others if identifier_gate.is_printable_name(other)])
+    remedy = f"rename column {near!r} to {name!r}" if near else f"add it: {contract.stream} is in the data dictionary"
+    return RefusedFile("missing_column", f"column {name!r} is required and not there{also}", remedy=remedy, column=name)
+
+
+def _check_required(text: pl.DataFrame, contract: Contract, form: str, context: ReadContext) -> None:
+    lacking = _lacking(text, contract, context)
     if lacking and (len(text) or form == "csv"):
-        raise RefusedFile(
-            "missing_column",
-            f"column {lacking[0]!r} is required and not there",
-            remedy=f"the columns of {contract.stream} are in the data dictionary",
-            column=lacking[0],
-        )
+        raise _missing(lacking[0], [name for name in text.columns if name != ROW_NUMBER], contract)

@@ -2,89 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache
-from importlib.resources import files
-from typing import Any
+from functools import cache, partial
+from itertools import islice
+from typing import Any, NamedTuple
 
 import orjson
-import yaml
 
-from ingestion.batches import Batch, ReadContext, Recognition, Row
+from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.files import WHOLE_DOCUMENT_LIMIT_BYTES, SourceFile, open_bytes
 from ingestion.problems import RefusedFile
 from ingestion.reading import read_ndjson_records
-from screening.definitions import definitions
+from ingestion.sources.fhir import resources
+from ingestion.sources.fhir.elements import Resource, codings, listed, mapping, plain_id, source, text
+from ingestion.sources.fhir.observations import measured_codes, observation
+from ingestion.sources.fhir.questionnaires import Forms, questionnaire_response
+from ingestion.sources.fhir.surroundings import Reading, Surroundings, last_updated
 
-Resource = dict[str, Any]
 _HEAD_BYTES = 64 << 10
+_HEAD_RECORDS = 20
 _BATCH_RECORDS = 20_000
-_LOINC = "http://loinc.org"
-_ORDINAL = re.compile(r"/(ordinalValue|itemWeight|iso21090-CO-value)$")
-_LINK_ID = re.compile(r"^/?(?:[^/]+/)*(\d{3,6}-\d)$")
+_DELETE = "DELETE"
+# Around a record of a bundle everything is at hand; a file of lines is searched once, for these kinds only.
+_AROUND_IN_BUNDLES = ("Questionnaire", "Medication", "Condition", "Patient")
+Handler = Callable[[Resource, Reading], None]
 
 
-@cache
-def source() -> dict[str, Any]:
-    """The source's mapping."""
-    text = files(__package__).joinpath("source.yml").read_text(encoding="utf-8")
-    body: dict[str, Any] = yaml.safe_load(text)
-    return body
+class _Entry(NamedTuple):
+    """One row of a file: a resource with its address in the bundle, or a deletion."""
 
-
-@cache
-def _instruments() -> dict[str, tuple[tuple[str, int], ...]]:
-    """Item LOINC -> (instrument, item number), smallest instrument first."""
-    sizes = {row["instrument_code"]: int(row["item_count"]) for row in definitions("instruments")}
-    found: dict[str, list[tuple[str, int]]] = {}
-    for row in definitions("instrument_items"):
-        if row["loinc_code"]:
-            found.setdefault(row["loinc_code"], []).append((row["instrument_code"], int(row["item_number"])))
-    return {code: tuple(sorted(items, key=lambda item: sizes[item[0]])) for code, items in found.items()}
-
-
-@cache
-def _by_loinc(column: str) -> dict[str, str]:
-    return {row[column]: row["instrument_code"] for row in definitions("instruments") if row[column]}
-
-
-@cache
-def _answers() -> dict[str, tuple[str, str]]:
-    return {row["code"]: (row["answer_state"], row["answer_value"]) for row in definitions("answer_codes")}
-
-
-@cache
-def _item_counts() -> dict[str, int]:
-    return {row["instrument_code"]: int(row["item_count"]) for row in definitions("instruments")}
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _reference(resource: Resource, field_name: str) -> str | None:
-    """The id a reference points to: ``Patient/x``, ``urn:uuid:x`` and an absolute address give ``x``."""
-    value = resource.get(field_name)
-    reference = _text(value.get("reference")) if isinstance(value, dict) else None
-    return plain_id(reference)
-
-
-def plain_id(reference: str | None) -> str | None:
-    """An id without resource type, address or ``urn:uuid:``."""
-    if reference is None:
-        return None
-    return reference.removeprefix("urn:uuid:").split("/_history/")[0].rsplit("/", 1)[-1] or None
-
-
-def _codings(resource: Resource, field_name: str) -> list[Resource]:
-    value = resource.get(field_name)
-    return [c for c in _as_list(value.get("coding")) if isinstance(c, dict)] if isinstance(value, dict) else []
+    number: int
+    resource: Resource | None
+    address: str | None = None
+    deleted: str | None = None  # what a DELETE names
+    deleted_at: str | None = None
 
 
 def recognises(file: SourceFile, context: ReadContext) -> Recognition | None:
@@ -95,12 +48,14 @@ def recognises(file: SourceFile, context: ReadContext) -> Recognition | None:
     known = {*context.spec["resources"], "Bundle"}
     try:
         if name["form"] == "ndjson":
-            _, record = next(read_ndjson_records(file, limit_bytes=context.limit_bytes))
-            is_known = isinstance(record, dict) and record.get("resourceType") in known
+            head = islice(read_ndjson_records(file, limit_bytes=context.limit_bytes), _HEAD_RECORDS)
+            kinds = (record.get("resourceType") for _, record in head if isinstance(record, dict))
+            supporting = context.spec["supporting_resources"]
+            is_known = next((kind in known for kind in kinds if kind not in supporting), False)
         else:
             with open_bytes(file, limit_bytes=context.limit_bytes) as stream:
-                head = stream.read(_HEAD_BYTES)
-            found = re.search(rb'"resourceType"\s*:\s*"([A-Za-z]+)"', head)
+                head_bytes = stream.read(_HEAD_BYTES)
+            found = re.search(rb'"resourceType"\s*:\s*"([A-Za-z]+)"', head_bytes)
             is_known = found is not None and found.group(1).decode() in known
     except RefusedFile:
         is_known = any(file.name.startswith(resource) for resource in known)
@@ -109,23 +64,30 @@ def recognises(file: SourceFile, context: ReadContext) -> Recognition | None:
 
 def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> Iterator[Batch]:
     """Batches of a file's resources. Raises ``RefusedFile`` when it is not JSON, or cut off."""
-    batch = Batch()
-    for number, resource in _records(file, recognition.form, limit_bytes=context.limit_bytes):
-        batch.records += 1
-        if resource is None:
-            batch.faults.append((number, "resourceType", "invalid_record"))
-        else:
-            _read_resource(resource, number, batch)
-        if batch.records >= _BATCH_RECORDS:
-            yield batch
-            batch = Batch()
-    yield batch
+    time_zone, measured = context.delivery.time_zone, measured_codes(context.value_sets)
+    if recognition.form == "ndjson":
+        around = Surroundings(partial(_supporting, file, context), context.spec["supporting_resources"])
+        records = read_ndjson_records(file, limit_bytes=context.limit_bytes)
+        entries: Iterator[_Entry] = (_Entry(number, resource) for number, resource in records)
+    else:
+        whole = list(_bundle_entries(file, limit_bytes=context.limit_bytes))
+        around = _surroundings(whole)
+        entries = iter(whole)
+    reading = Reading(around, time_zone, measured, context.delivery.person)
+    handlers = _handlers()
+    for entry in entries:
+        reading.batch.records += 1
+        _read_entry(entry, reading, handlers)
+        if reading.batch.records >= _BATCH_RECORDS:
+            yield reading.batch
+            reading.batch = Batch()
+    yield reading.batch
 
 
-def _records(file: SourceFile, form: str, *, limit_bytes: int) -> Iterator[tuple[int, Resource | None]]:
-    if form == "ndjson":
-        yield from read_ndjson_records(file, limit_bytes=limit_bytes)
-        return
+# --- bundles ------------------------------------------------------------------------------------------------------
+
+
+def _bundle_entries(file: SourceFile, *, limit_bytes: int) -> Iterator[_Entry]:
     with open_bytes(file, limit_bytes=min(limit_bytes, WHOLE_DOCUMENT_LIMIT_BYTES)) as stream:
         content = stream.read()
     try:
@@ -135,27 +97,132 @@ def _records(file: SourceFile, form: str, *, limit_bytes: int) -> Iterator[tuple
     if not isinstance(body, dict):
         raise RefusedFile("json", "the file is not a resource or a bundle", remedy="send a FHIR bundle or resource")
     if body.get("resourceType") != "Bundle":
-        yield 1, body
+        yield _Entry(1, body)
         return
-    for number, entry in enumerate(_as_list(body.get("entry")), start=1):
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        yield number, resource if isinstance(resource, dict) else None
+    sent_at = text(body.get("timestamp")) or last_updated(body)
+    for number, entry in enumerate(listed(body.get("entry")), start=1):
+        one = mapping(entry)
+        request, resource = mapping(one.get("request")), one.get("resource")
+        address = text(one.get("fullUrl"))
+        if request.get("method") == _DELETE:
+            at = text(mapping(one.get("response")).get("lastModified")) or sent_at
+            yield _Entry(number, None, address, text(request.get("url")) or "", at)
+        else:
+            yield _Entry(number, resource if isinstance(resource, dict) else None, address)
 
 
-def _read_resource(resource: Resource, number: int, batch: Batch) -> None:
+def _surroundings(entries: list[_Entry]) -> Surroundings:
+    around = Surroundings(
+        lambda: ((entry.address, entry.resource) for entry in entries if entry.resource), _AROUND_IN_BUNDLES
+    )
+    versions: dict[tuple[str, str], list[tuple[int, str | None, int]]] = defaultdict(list)
+    for entry in entries:
+        if entry.resource is None:
+            continue
+        own_id = text(entry.resource.get("id"))
+        if entry.address is not None and own_id is not None and plain_id(entry.address) != own_id:
+            around.aliases[entry.address] = own_id
+        version = str(mapping(entry.resource.get("meta")).get("versionId"))
+        if own_id is not None and version.isdecimal() and len(version) < _LONGEST_VERSION:
+            key = (str(entry.resource.get("resourceType")), own_id)
+            versions[key].append((int(version), last_updated(entry.resource), entry.number))
+    around.superseded = frozenset(
+        number
+        for statements in versions.values()
+        for version, updated, number in statements
+        # Where the times tell the versions apart, both are stated and the later one counts.
+        if any(other > version and (updated is None or at == updated) for other, at, _ in statements)
+    )
+    return around
+
+
+_LONGEST_VERSION = 18
+
+
+def _supporting(file: SourceFile, context: ReadContext) -> Iterator[tuple[None, Resource]]:
+    """The lines of a file that others of it refer to; the rest is not parsed."""
+    marks = [f'"{kind}"'.encode() for kind in context.spec["supporting_resources"]]
+    with open_bytes(file, limit_bytes=context.limit_bytes) as stream:
+        for line in stream:
+            if any(mark in line for mark in marks):
+                try:
+                    record = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue  # the reading proper refuses the file
+                if isinstance(record, dict):
+                    yield None, record
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def _read_entry(entry: _Entry, reading: Reading, handlers: dict[str, Handler]) -> None:
+    reading.number = entry.number
+    if entry.deleted is not None:
+        _deletion(entry, reading)
+        return
+    resource = entry.resource
+    if resource is None:
+        reading.fault("resourceType", "invalid_record")
+        return
     kind = resource.get("resourceType")
-    handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
-    if handler is None:
-        batch.faults.append((number, "resourceType", "not_contracted"))
+    handler = handlers.get(kind) if isinstance(kind, str) else None
+    if handler is None or not isinstance(kind, str):
+        reading.fault("resourceType", "not_contracted")
         return
+    for name, path in _identifier_paths(kind):
+        if path[0] in resource and (count := _count(resource, path)):
+            reading.never_read(name, count)
+    if entry.number in reading.around.superseded:
+        reading.fault("meta", "superseded_version")
+        return
+    reading.own_id = plain_id(text(resource.get("id")) or entry.address)
+    try:
+        if _says_no_more_than_a_deletion(resource, kind):
+            _withdraw(kind, reading.own_id, last_updated(resource), reading)
+        else:
+            handler(resource, reading)
+    except TypeError:  # a list where FHIR has a code: what the record says is not known
+        reading.fault("resourceType", "invalid_record")
+
+
+def _deletion(entry: _Entry, reading: Reading) -> None:
+    address, _, search = (entry.deleted or "").partition("?")
+    *_, kind, own_id = ("", "", *address.split("/_history/")[0].split("/"))
+    if search:
+        kind = own_id
+    if kind not in source()["deletions"]:
+        reading.fault("request", "not_contracted")
+    elif search or not own_id:
+        reading.fault("request", "reference_unresolved")
+    else:
+        _withdraw(kind, own_id, entry.deleted_at, reading)
+
+
+def _withdraw(kind: str, own_id: str | None, at: str | None, reading: Reading) -> None:
+    """What a deleted record stated is taken back, under every id it may have landed with."""
+    for record_kind, code in source()["deletions"][kind].items():
+        record_code = code.format(id=own_id) if own_id is not None else None
+        reading.add("record_deletions", {"record_kind": record_kind, "record_code": record_code, "recorded_at": at})
+
+
+def _says_no_more_than_a_deletion(resource: Resource, kind: str) -> bool:
+    needed = source()["content_fields"].get(kind)
+    if needed is None or all(name in resource for name in needed):
+        return False
+    error = source()["entered_in_error"]
+    return resource.get("status") == error or any(
+        coding.get("code") == error for coding in codings(resource.get("verificationStatus"))
+    )
+
+
+@cache
+def _identifier_paths(kind: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     fields = source()["identifier_fields"]
-    for path in (*fields["any"], *fields.get(kind, ())):
-        if count := _count(resource, path.split(".")):
-            batch.identifier_fields[f"{kind}.{path}"] += count
-    handler(resource, number, batch)
+    return tuple((f"{kind}.{path}", tuple(path.split("."))) for path in (*fields["any"], *fields.get(kind, ())))
 
 
-def _count(value: Any, path: list[str]) -> int:
+def _count(value: Any, path: tuple[str, ...]) -> int:
     if isinstance(value, list):
         return sum(_count(item, path) for item in value)
     if not path:
@@ -163,229 +230,17 @@ def _count(value: Any, path: list[str]) -> int:
     return _count(value[path[0]], path[1:]) if isinstance(value, dict) and path[0] in value else 0
 
 
-def _own_id(resource: Resource) -> str | None:
-    return plain_id(_text(resource.get("id")))
-
-
-def _patient(resource: Resource, number: int, batch: Batch) -> None:
-    gender = resource.get("gender")
-    deceased = _text(resource.get("deceasedDateTime"))
-    batch.add(
-        "people",
-        number,
-        {
-            "person_code": _own_id(resource),
-            "birth_date": _text(resource.get("birthDate")),
-            "sex": gender if isinstance(gender, str) else None,
-            "deceased_date": deceased[:10] if deceased else None,
-        },
-    )
-
-
-def _encounter(resource: Resource, number: int, batch: Batch) -> None:
-    period = resource.get("period")
-    batch.add(
-        "care_contacts",
-        number,
-        {
-            "contact_code": _own_id(resource),
-            "person_code": _reference(resource, "subject"),
-            "contact_at": _text(period.get("start")) if isinstance(period, dict) else None,
-            "record_status": "entered_in_error" if resource.get("status") == "entered-in-error" else "active",
-        },
-    )
-
-
-def _condition(resource: Resource, number: int, batch: Batch) -> None:
-    systems = source()["code_systems"]
-    coding = next((c for c in _codings(resource, "code") if c.get("system") in systems), None)
-    if coding is None:
-        batch.faults.append((number, "code", "not_contracted"))
-        return
-    onset, end = _text(resource.get("onsetDateTime")), _text(resource.get("abatementDateTime"))
-    verification = next((_text(c.get("code")) for c in _codings(resource, "verificationStatus")), None)
-    batch.add(
-        "diagnoses",
-        number,
-        {
-            "diagnosis_code_id": _own_id(resource),
-            "person_code": _reference(resource, "subject"),
-            "contact_code": _reference(resource, "encounter"),
-            "code_system": systems[coding["system"]],
-            "code": _text(coding.get("code")),
-            "clinical_status": next((_text(c.get("code")) for c in _codings(resource, "clinicalStatus")), None),
-            "verification_status": verification.replace("-", "_") if verification else None,
-            "onset_date": onset[:10] if onset else None,
-            "abatement_date": end[:10] if end else None,
-        },
-    )
-
-
-def _observation(resource: Resource, number: int, batch: Batch) -> None:
-    loincs = [c.get("code") for c in _codings(resource, "code") if c.get("system") == _LOINC]
-    totals, items = _by_loinc("loinc_total"), _instruments()
-    total = next((totals[code] for code in loincs if code in totals), None)
-    item = next((items[code][-1] for code in loincs if code in items), None)
-    if total is None and item is None:
-        batch.faults.append((number, "code", "not_contracted"))
-        return
-    base = _response_base(resource, resource.get("effectiveDateTime"), "Observation")
-    if total is not None:
-        quantity = resource.get("valueQuantity")
-        value = quantity.get("value") if isinstance(quantity, dict) else resource.get("valueInteger")
-        batch.add(
-            "questionnaire_totals",
-            number,
-            {**base, "response_code": _own_id(resource), "instrument_code": total, "total_value": _number(value)},
-        )
-    elif item is not None:
-        state, value = _answer(resource)
-        if state is None:
-            batch.faults.append((number, "value", "unknown_code"))
-            return
-        # Items sent one by one belong together when they share person, encounter and time.
-        response = "|".join(str(base[key]) for key in ("person_code", "contact_code", "answered_at"))
-        batch.add(
-            "questionnaire_answers",
-            number,
-            {
-                **base,
-                "response_code": f"{response}|{item[0]}",
-                "instrument_code": item[0],
-                "item_number": str(item[1]),
-                "answer_state": state,
-                "answer_value": value,
-            },
-        )
-
-
-def _response_base(resource: Resource, answered_at: Any, kind: str) -> Row:
-    status = resource.get("status")
+def _handlers() -> dict[str, Handler]:
+    """One function a kind of resource; forms are remembered within a file."""
+    forms = Forms()
     return {
-        "person_code": _reference(resource, "subject"),
-        "contact_code": _reference(resource, "encounter"),
-        "answered_at": _text(answered_at),
-        "response_status": source()["statuses"][kind].get(status) if isinstance(status, str) else None,
-        "recorded_at": _text(resource.get("issued")) if kind == "Observation" else None,
+        "Patient": resources.patient,
+        "Coverage": resources.coverage,
+        "Encounter": resources.encounter,
+        "Condition": resources.condition,
+        "Observation": observation,
+        "QuestionnaireResponse": lambda resource, reading: questionnaire_response(resource, reading, forms),
+        "Procedure": resources.procedure,
+        "ServiceRequest": resources.service_request,
+        "MedicationRequest": resources.medication_request,
     }
-
-
-def _number(value: Any) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return str(int(value)) if float(value).is_integer() else str(value)
-
-
-def _answer(answer: Resource) -> tuple[str | None, str | None]:
-    """State and value of one answer; state ``None`` for a code that nobody defined.
-
-    A LOINC answer code has one meaning, so it wins over a weight written beside it.
-    """
-    coding = answer.get("valueCoding")
-    if coding is None and _codings(answer, "valueCodeableConcept"):
-        coding = _codings(answer, "valueCodeableConcept")[0]
-    if coding is None and _codings(answer, "dataAbsentReason"):
-        coding = _codings(answer, "dataAbsentReason")[0]
-    if isinstance(coding, dict):
-        known = _answers().get(str(coding.get("code")))
-        if known:
-            return known[0], known[1] or None
-        for extension in _as_list(coding.get("extension")):
-            if isinstance(extension, dict) and _ORDINAL.search(str(extension.get("url"))):
-                weight = _number(extension.get("valueDecimal", extension.get("valueInteger")))
-                if weight is not None:
-                    return "answered", weight
-        return None, None
-    quantity = answer.get("valueQuantity")
-    for value in (
-        answer.get("valueInteger"),
-        answer.get("valueDecimal"),
-        quantity.get("value") if isinstance(quantity, dict) else None,
-    ):
-        if (text := _number(value)) is not None:
-            return "answered", text
-    return "missing", None
-
-
-def _walk(items: Any) -> Iterator[Resource]:
-    for item in _as_list(items):
-        if isinstance(item, dict):
-            yield item
-            yield from _walk(item.get("item"))
-            for answer in _as_list(item.get("answer")):
-                if isinstance(answer, dict):
-                    yield from _walk(answer.get("item"))
-
-
-def _questionnaire_response(resource: Resource, number: int, batch: Batch) -> None:
-    base = _response_base(resource, resource.get("authored"), "QuestionnaireResponse")
-    base["recorded_at"] = base["answered_at"] if resource.get("status") != "amended" else _last_updated(resource)
-    items: list[tuple[str, Resource]] = []
-    for item in _walk(resource.get("item")):
-        if link := _LINK_ID.match(str(item.get("linkId"))):
-            items.append((link.group(1), item))
-    codes = {code for code, _ in items}
-    instrument = _instrument_of(str(resource.get("questionnaire") or ""), codes)
-    totals = _by_loinc("loinc_total")
-    if instrument is None and not codes & set(totals):
-        batch.faults.append((number, "item", "not_contracted"))
-        return
-    base["response_code"] = _own_id(resource) or _code_without_id(resource, base)
-    rows: list[tuple[str, Row]] = []
-    numbers = {code: dict(_instruments().get(code, ())).get(instrument or "") for code in codes}
-    for code, item in items:
-        answers = [a for a in _as_list(item.get("answer")) if isinstance(a, dict)]
-        state, value = _answer(answers[0]) if answers else ("missing", None)
-        if code in totals and answers:
-            rows.append(("questionnaire_totals", {**base, "instrument_code": totals[code], "total_value": value}))
-        elif numbers.get(code) is not None:
-            if state is None or len(answers) > 1:
-                batch.faults.append((number, "item.answer", "unknown_code"))
-                continue
-            rows.append(
-                (
-                    "questionnaire_answers",
-                    {
-                        **base,
-                        "instrument_code": instrument,
-                        "item_number": str(numbers[code]),
-                        "answer_state": state,
-                        "answer_value": value,
-                    },
-                )
-            )
-    for stream, row in rows:
-        batch.add(stream, number, row)
-
-
-def _code_without_id(resource: Resource, base: Row) -> str:
-    """Person, encounter and time; where no person is named, the content, so that two strangers' forms stay two."""
-    if base["person_code"] is None:
-        return hashlib.sha256(orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return "|".join(str(base[key]) for key in ("person_code", "contact_code", "answered_at"))
-
-
-def _last_updated(resource: Resource) -> str | None:
-    meta = resource.get("meta")
-    return _text(meta.get("lastUpdated")) if isinstance(meta, dict) else None
-
-
-def _instrument_of(questionnaire: str, codes: set[str]) -> str | None:
-    """The instrument the questionnaire's own code names, else the smallest one that asks every item present."""
-    for panel, instrument in _by_loinc("loinc_panel").items():
-        if panel in questionnaire:
-            return instrument
-    asked = {code for code in codes if code in _instruments()}
-    if not asked:
-        return None
-    candidates = set.intersection(*({name for name, _ in _instruments()[code]} for code in asked))
-    return min(candidates, key=lambda name: _item_counts()[name]) if candidates else None
-
-
-_HANDLERS: dict[str, Callable[[Resource, int, Batch], None]] = {
-    "Patient": _patient,
-    "Encounter": _encounter,
-    "Condition": _condition,
-    "Observation": _observation,
-    "QuestionnaireResponse": _questionnaire_response,
-}

@@ -1,0 +1,157 @@
+"""What a person reads at the end of a command: the same facts as ``--json``, in lines of bounded number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MOST_GROUPS = 20
+_NAMES_TOLD = 3
+_CONSEQUENCES = {
+    "row_quarantined": "held back",
+    "field_made_missing": "the field was made missing, the row is admitted",
+}
+ASK_QUARANTINE = "caseness quarantine"
+
+
+def _some(names: list[str]) -> str:
+    told = ", ".join(names[:_NAMES_TOLD])
+    return told if len(names) <= _NAMES_TOLD else f"{told} and {len(names) - _NAMES_TOLD} more"
+
+
+def ingest_words(body: dict[str, Any]) -> str:
+    """What came in, what was refused, what was held back and why, and what to do about it."""
+    again = f" ({body['files_refused_before']} of them before, too)" if body["files_refused_before"] else ""
+    lines = [
+        f"rows in {body['rows_in']:,} = admitted {body['rows_admitted']:,} + quarantined {body['rows_quarantined']:,}; "
+        f"files loaded {body['files_loaded']}, already loaded {body['files_already_loaded']}, "
+        f"refused {body['files_refused']}{again}, unrecognised {len(body['files_unrecognised'])}"
+    ]
+    lines += [
+        f"  {source['source']}: rows in {source['rows_in']:,}, admitted {source['rows_admitted']:,}, "
+        f"quarantined {source['rows_quarantined']:,}"
+        for source in body["sources"]
+    ]
+    lines += _refusal_words(body["problems"])
+    lines += _fault_words(body["faults"])
+    if body["files_unrecognised"]:
+        lines.append(f"  unrecognised (left alone): {_some(body['files_unrecognised'])}")
+    if body["positive_risk_items_held_back"]:
+        lines.append(
+            f"  CAUTION: {body['positive_risk_items_held_back']} quarantined rows carry a positive risk item (item 9)"
+        )
+    for note in body["notes"]:
+        lines += [f"  NOTE: {note['message']}", f"    what to do: {note['remedy']}"]
+    return "\n".join(lines)
+
+
+def _refusal_words(problems: list[dict[str, Any]]) -> list[str]:
+    """Refusals, those of one cause together."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for problem in problems:
+        cause = tuple(problem.get(key) for key in ("row", "column", "message", "rule", "remedy"))
+        groups.setdefault(cause, []).append(str(problem["file"]))
+    lines = []
+    for (row, column, message, rule, remedy), files in list(groups.items())[:_MOST_GROUPS]:
+        place = ", ".join(f"{name} {value}" for name, value in (("row", row), ("column", column)) if value is not None)
+        lines.append(f"  refused: {_some(files)}{f' ({place})' if place else ''}: {message or rule}")
+        if remedy:
+            lines.append(f"    what to do: {remedy}")
+    if len(groups) > _MOST_GROUPS:
+        lines.append(f"  and {len(groups) - _MOST_GROUPS} more causes; --json lists them all")
+    return lines
+
+
+def _fault_words(faults: list[dict[str, Any]]) -> list[str]:
+    """Faults by file, rule and column; records outside the contract last, in one line."""
+    told = [fault for fault in faults if fault["consequence"] != "not_read"]
+    outside = [fault for fault in faults if fault["consequence"] == "not_read"]
+    lines = [line for fault in told[:_MOST_GROUPS] for line in _one_fault(fault)]
+    if len(told) > _MOST_GROUPS:
+        lines.append(f"  and {len(told) - _MOST_GROUPS} more kinds of fault; --json lists them all")
+    if told:
+        lines.append(f"  every faulty row: {ASK_QUARANTINE}")
+    if outside:
+        rows, files = sum(fault["rows"] for fault in outside), len({fault["file"] for fault in outside})
+        lines.append(
+            f"  not_contracted: {rows:,} records in {files} files lie outside the contract and were not read. "
+            "This is harmless: nothing is to be done"
+        )
+    return lines
+
+
+def _one_fault(fault: dict[str, Any]) -> list[str]:
+    first = ", ".join(str(number) for number in fault["first_rows"])
+    rest = ", ..." if fault["rows"] > len(fault["first_rows"]) else ""
+    column = f"column {fault['column']}: " if fault["column"] else ""
+    what = f"{fault['rows']:,} {'row' if fault['rows'] == 1 else 'rows'} ({first}{rest})"
+    return [
+        f"  {fault['file']}: {column}{fault['rule']} in {what}: {_CONSEQUENCES[fault['consequence']]}",
+        f"    what to do: {fault['remedy']}",
+    ]
+
+
+def check_words(body: dict[str, Any]) -> str:
+    """What the quality rules found."""
+    lines = [
+        f"{body['rules_checked']} rules: {body['passed']} passed, {body['failed']} failed, "
+        f"{body['not_applicable']} not applicable, {body['errors']} could not run"
+    ]
+    for finding in body["findings"]:
+        if finding["status"] in ("failed", "error"):
+            lines.append(
+                f"  {finding['severity']}: {finding['rule_id']}: {finding['reason']} ({finding['rows_failed']} rows)"
+            )
+            lines.append(f"    what to do: {finding['remedy']}")
+    for note in body["notes"]:
+        lines += [f"  NOTE: {note['message']}", f"    what to do: {note['remedy']}"]
+    return "\n".join(lines)
+
+
+def publish_words(body: dict[str, Any]) -> str:
+    """What was published and what the attacker found."""
+    audit = body["audit"]
+    headline = audit["headline"]
+    accuracy = (
+        f"rates within {headline['greatest_possible_rate_error_percentage_points']} percentage points, "
+        f"counts within {headline['greatest_possible_count_error']}"
+        if headline["measures_shown"]
+        else "no rate is shown"
+    )
+    return (
+        f"release {body['release_id']} under profile {body['disclosure_profile']}\n"
+        f"  audit: {audit['protected_cells']} hidden counts attacked in {audit['families']} families of tables, "
+        f"{audit['recovered_exactly']} recovered, {audit['recovered_within_one']} within one, "
+        f"{audit['unanswered']} unanswered, {audit['seconds']} s\n"
+        f"  headline: {accuracy}\n"
+        f"  dropped by the audit: {', '.join(body['dropped']) or 'nothing'}"
+    )
+
+
+def run_words(body: dict[str, Any]) -> str:
+    """What the whole way did."""
+    found = body["build"]["rows"]
+    return "\n".join(
+        (
+            ingest_words(body["ingest"]),
+            f"build {body['build']['build_id']}: " + ", ".join(f"{name} {count:,}" for name, count in found.items()),
+            check_words(body["check"]),
+            publish_words(body["publish"]),
+        )
+    )
+
+
+def quarantine_words(rows: list[dict[str, Any]]) -> str:
+    """Faults by source, file and rule, the file named by its hash."""
+    if not rows:
+        return "nothing is quarantined"
+    lines = []
+    for row in rows:
+        lines.append(f"{row['source']}, {row['file_label']} file {row['source_file_sha256']} (load {row['load_id']})")
+        for fault in row["faults"]:
+            lines += _one_fault({**fault, "file": fault["stream"]}) if fault["consequence"] != "not_read" else []
+        outside = sum(fault["rows"] for fault in row["faults"] if fault["consequence"] == "not_read")
+        if outside:
+            lines.append(f"  not_contracted: {outside:,} records, not read; this is harmless")
+    return "\n".join(
+        [*lines, "sha256sum FILE says which file has which hash; row numbers count from 1 after the header"]
+    )

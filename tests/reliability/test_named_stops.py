@@ -1,0 +1,87 @@
+"""A process killed at a named place: what was acknowledged is there, what was not is absent or finished by the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ingestion
+from caseness.commands.backup import run_restore
+from caseness.commands.build import run_build
+from caseness.settings import Settings
+from tests.fixtures.life import caseness
+from tests.fixtures.small_service import Course, fetch, home_settings, write_delivery
+
+
+def _key(settings: Settings) -> dict[str, str]:
+    return {"CASENESS_KEY_FILE": str(settings.key_file), "CASENESS_THREADS": "2"}
+
+
+def test_a_build_killed_beside_its_rename_leaves_the_old_or_the_new_one_and_says_which(tmp_path: Path) -> None:
+    settings = home_settings(tmp_path / "home")
+    ingestion.ingest([write_delivery(tmp_path / "one", [Course("1")])], settings=settings)
+    first = run_build(settings=settings)
+    ingestion.ingest([write_delivery(tmp_path / "two", [Course("2")])], settings=settings)
+    caseness(settings.home, "build", fault="build_finished", **_key(settings))
+    assert caseness(settings.home, "sql", "select count(*) n from marts.episodes") == [{"n": 1}]
+    caseness(settings.home, "build", fault="build_in_place", **_key(settings))
+    assert caseness(settings.home, "sql", "select count(*) n from marts.episodes") == [{"n": 2}]
+    last = run_build(settings=settings)
+    assert not last.is_full_build
+    assert last.content_hash not in (None, first.content_hash)
+    assert not settings.paths.next_build_state.exists()
+    assert fetch(settings, "select count(*) from marts.episodes") == [(2,)]
+
+
+@pytest.mark.parametrize("name", ["saved", "saved.tar"])
+def test_a_backup_or_restore_that_is_killed_is_whole_or_absent(tmp_path: Path, name: str) -> None:
+    settings = home_settings(tmp_path / "home")
+    ingestion.ingest([write_delivery(tmp_path / "in", [Course("1")])], settings=settings)
+    target, new = tmp_path / name, tmp_path / "new"
+    caseness(settings.home, "backup", target, fault="backup_written", **_key(settings))
+    assert not target.exists()
+    caseness(settings.home, "backup", target, **_key(settings))
+    caseness(new, "restore", target, fault="backup_unpacked", **_key(settings))
+    assert not new.exists()
+    caseness(new, "restore", target, fault="home_restored", **_key(settings))
+    restored = settings.with_changes(home=new)
+    assert len(ingestion.reconcile(restored, is_deep=True)) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [("parts_renamed", 0), ("entry_committed", 1), ("receipt_written:2", 2), ("entry_committed:4", 4)],
+)
+def test_an_ingest_that_is_killed_has_loaded_what_its_manifest_says(tmp_path: Path, fault: str, expected: int) -> None:
+    settings = home_settings(tmp_path / "home")
+    delivery = write_delivery(tmp_path / "in", [Course("1")])
+    caseness(settings.home, "ingest", delivery, fault=fault, **_key(settings))
+    report: dict[str, Any] = ingestion.ingest([delivery], settings=settings).as_dict()
+    assert (report["files_already_loaded"], report["files_loaded"]) == (expected, 4 - expected)
+    entries = ingestion.reconcile(settings, is_deep=True)
+    assert [entry["load_status"] for entry in entries] == ["loaded"] * 4
+    on_disk = {str(path.relative_to(settings.paths.parts)) for path in settings.paths.parts.rglob("*.parquet")}
+    assert on_disk == {name for entry in entries for name in entry["parts"]}
+
+
+def test_a_superseding_load_that_is_killed_is_finished_by_the_next(tmp_path: Path) -> None:
+    """The same bytes under a later statement: killed between the new load and the retirement of the old one."""
+    settings = home_settings(tmp_path / "home")
+    delivery = write_delivery(tmp_path / "in", [Course("1")])
+    ingestion.ingest([delivery], settings=settings)
+    write_delivery(tmp_path / "in", [Course("1")], delivered_at="2025-06-30T20:00:00Z")
+    caseness(settings.home, "ingest", delivery, fault="receipt_written", **_key(settings))
+    ingestion.ingest([delivery], settings=settings)
+    statuses = [entry["load_status"] for entry in ingestion.manifest_entries(settings)]
+    assert (statuses.count("loaded"), statuses.count("superseded")) == (4, 4)
+
+
+def test_a_killed_restore_can_be_run_again(tmp_path: Path) -> None:
+    settings = home_settings(tmp_path / "home")
+    ingestion.ingest([write_delivery(tmp_path / "in", [Course("1")])], settings=settings)
+    caseness(settings.home, "backup", tmp_path / "saved", **_key(settings))
+    caseness(tmp_path / "new", "restore", tmp_path / "saved", fault="backup_unpacked", **_key(settings))
+    new = home_settings(tmp_path / "new")
+    assert run_restore(tmp_path / "saved", settings=new, with_build=False).files
