@@ -30,6 +30,12 @@ def _table(columns: list[str], rows: list[list[object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _drawn(table: str) -> str:
+    """A drawn table of the specification as a table of the page."""
+    lines = [line.split() for line in table.strip().splitlines()]
+    return _table(lines[0], [list(line) for line in lines[1:]])
+
+
 def settings_page() -> str:
     """Every setting with its default and environment variable."""
     rows: list[list[object]] = []
@@ -139,7 +145,7 @@ def measures_page() -> str:
 
 def manual_page() -> str:
     """How sheets are scored, by the cases that the tests run through Python and SQL."""
-    from tests.spec import test_pathway, test_scoring
+    from tests.spec import test_instrument_rows, test_pathway, test_pathway_contacts, test_scoring
 
     parts = [
         "# Clinical manual\n\n",
@@ -169,12 +175,27 @@ def manual_page() -> str:
     parts.append("\n## Completeness\n\n")
     names = ["policy_code", "instrument_code", "minimum_items_answered", "method", "source"]
     parts.append(_table(names, [[row[name] for name in names] for row in definitions("completeness_policies")]))
-    lines = [line.split() for line in test_pathway.CASES.strip().splitlines()]
+    parts.append(
+        "\n## Diagnostic algorithm\n\nPHQ-9: a symptom is an item at 2 or more, item 9 at 1 or more. Five "
+        "symptoms with item 1 or 2 among them are `major`, two to four `other`. An "
+        "answer that is not there makes it `not_assessable`.\n\n"
+    )
+    parts.append(_drawn(test_instrument_rows.ALGORITHM))
+    parts.append(
+        "\n## Contacts\n\n`T` a treatment, `a` attended only, `-` neither: by attendance code, planned or not, and "
+        "appointment type.\n\n"
+    )
+    parts.append(_drawn(test_pathway_contacts.CONTACTS))
+    parts.append(
+        "\n## Scores that count\n\nContacts as day:type, scores as day=total; `@` at the follow-up contact, `-` of a "
+        "form in progress, `~` without a stated referral; discharge on day 60.\n\n"
+    )
+    parts.append(_drawn(test_pathway_contacts.COURSES))
     parts.append(
         "\n## The adult pathway\n\nDays to first treatment, treatment contacts, first>last scores (x: none), "
         "and what follows.\n\n"
     )
-    parts.append(_table(lines[0], [list(line) for line in lines[1:]]))
+    parts.append(_drawn(test_pathway.CASES))
     return "".join(parts)
 
 

@@ -47,7 +47,7 @@ def copy(specified: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def scored(specified: Service, copy: duckdb.DuckDBPyConnection) -> dict[str, dict[str, np.ndarray]]:
+def scored(specified: Service, copy: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """Columns of the assessments of all vectors, in the order of ``vectors``."""
     manifest = json.loads((specified.settings.paths.dbt_target / "manifest.json").read_text(encoding="utf-8"))
     models = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
@@ -74,7 +74,7 @@ def scored(specified: Service, copy: duckdb.DuckDBPyConnection) -> dict[str, dic
     }
 
 
-def _representatives(answers: np.ndarray, *kinds: np.ndarray) -> list[tuple[tuple[int, ...], int]]:
+def _representatives(answers: np.ndarray, *kinds: Any) -> list[tuple[tuple[int, ...], int]]:
     """One vector of each kind and how many there are of it."""
     _, first, count = np.unique(np.column_stack(kinds), axis=0, return_index=True, return_counts=True)
     return [(tuple(map(int, answers[n])), int(size)) for n, size in zip(first, count, strict=True)]

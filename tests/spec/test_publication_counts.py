@@ -189,6 +189,15 @@ class Published:
         assert "'opensafely'" in code
         return self.ask(f"select {columns} from ({code.replace('opensafely', profile)}) as made order by all")
 
+    def without_anybody(self, model: str, columns: str) -> list[tuple[Any, ...]]:
+        """Columns of a model when no referral was ever received."""
+        self._connection.execute("begin; delete from marts.episodes")
+        try:
+            code = self._models[model]["compiled_code"]
+            return self.ask(f"select distinct {columns} from ({code}) as made order by all")
+        finally:
+            self._connection.execute("rollback")
+
 
 @pytest.fixture(scope="module")
 def published(specified: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
@@ -222,6 +231,12 @@ def test_activity_counts_people(published: Published, month: str, expected: tupl
     )
     stages = ("discharged", "finished_courses", "first_treatments", "referrals_received")
     assert found == [(stage, *expected) for stage in stages]
+
+
+def test_a_stage_that_nobody_reached_is_zero_and_not_a_gap(published: Published) -> None:
+    found = published.without_anybody("cells_activity", "stage, episodes_true, episodes_people")
+    stages = ("discharged", "finished_courses", "first_treatments", "referrals_received")
+    assert found == [(stage, 0, 0) for stage in stages]
 
 
 @pytest.mark.parametrize(("month", "expected"), [("2024-03", _HIDDEN), ("2024-04", _SHOWN)], ids=["7", "8"])

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from caseness import disclosure_audit, release, warehouse
+from caseness import build_state, disclosure_audit, release, warehouse
 from caseness.errors import CheckFailedError
 from caseness.settings import Settings
 from expectations.checking import CheckReport, Finding
@@ -58,7 +57,7 @@ def _audited(tables: Tables, folder: Path) -> tuple[list[str], Tables]:
 
 def _outcome(measure: str, denominator: int | None, numerator: int | None, group: str = "", **more: Any) -> Row:
     """A cell of the outcome tables: shown counts, or hidden ones; ``group`` is dimension=value."""
-    is_shown = denominator is not None and numerator is not None
+    rate = None if denominator is None or numerator is None else round(100 * numerator / denominator, 1)
     row: Row = {
         "period_id": "all",
         "period_kind": "all",
@@ -70,8 +69,8 @@ def _outcome(measure: str, denominator: int | None, numerator: int | None, group
         "denominator_status": "suppressed" if denominator is None else "shown",
         "numerator_count": numerator,
         "numerator_status": "suppressed" if numerator is None else "shown",
-        "rate_percent": round(100 * numerator / denominator, 1) if is_shown else None,
-        "rate_status": "shown" if is_shown else "suppressed",
+        "rate_percent": rate,
+        "rate_status": "suppressed" if rate is None else "shown",
         **more,
     }
     if group:
@@ -207,7 +206,7 @@ def _whole_service_broken() -> list[Row]:
     ends = [dt.date(2024, 6, 30), dt.date(2024, 9, 30), dt.date(2024, 12, 31), dt.date(2025, 3, 31)]
     rows = [_outcome("recovery", 200, 45)]
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        more = {"period_id": f"q{number}", "period_kind": "quarter", "period_start": start, "period_end": end}
+        more: Row = {"period_id": f"q{number}", "period_kind": "quarter", "period_start": start, "period_end": end}
         rows.append(_outcome("recovery", 50, 10 if number < 3 else _HIDDEN, **more))
     return rows
 
@@ -296,9 +295,11 @@ def test_a_fatal_rule_that_failed_or_could_not_run_stops_publish(
     settings = Settings(home=tmp_path / "home")
     for folder in settings.paths.folders():
         folder.mkdir(parents=True, exist_ok=True)
-    settings.paths.current.touch()
-    state = {"build_id": "b", "deidentification": settings.deidentification.value, "rules": {}, "load_ids": []}
-    settings.paths.build_state.write_text(json.dumps(state), encoding="utf-8")
+    built = settings.paths.temporary / "built.duckdb"
+    duckdb.connect(str(built)).close()
+    rules = {"as_of_date": "2025-03-31"}
+    state = {"build_id": "b", "load_ids": [], "rules": rules, "deidentification": settings.deidentification.value}
+    build_state.put_in_place(settings, built, state)
     findings = [{**vars(_finding(severity, status)), "build_id": "b"}]
     pl.DataFrame(findings).write_parquet(settings.paths.results / "check_findings.parquet")
     pl.DataFrame({"build_id": ["b"]}).write_parquet(settings.paths.results / "trajectory_means.parquet")
@@ -306,7 +307,7 @@ def test_a_fatal_rule_that_failed_or_could_not_run_stops_publish(
     def reached(*_: object, **__: object) -> None:
         raise _Reached
 
-    monkeypatch.setattr(warehouse, "working_copy", reached)
+    monkeypatch.setattr(release, "run_dbt", reached)
     with pytest.raises(CheckFailedError if stops else _Reached):
         release.publish(settings=settings)
 

@@ -1,3 +1,4 @@
+{%- set stages = ['referrals_received', 'first_treatments', 'finished_courses', 'discharged'] %}
 with episodes as (
     select * from {{ ref('episodes') }}
 ),
@@ -17,8 +18,12 @@ dated as (
     select person_id, 'discharged' as stage, discharge_date as stage_date from episodes
 ),
 
+-- Every stage, so that one that nobody reached is a zero and not a gap.
 stages as (
-    select distinct stage from dated
+    {%- for stage in stages %}
+    select '{{ stage }}' as stage
+    {{ "union all" if not loop.last }}
+    {%- endfor %}
 ),
 
 counted as (
