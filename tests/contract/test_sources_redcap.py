@@ -109,7 +109,7 @@ def test_labels_instead_of_values_are_quarantined(tmp_path: Path) -> None:
     rows[0][COLUMNS.index("phq9_2")] = "Several days"
     found = read(tmp_path, rows)
     assert found.report is not None and found.report.rows_admitted == 0
-    assert {rule for _, _, rule in found.quarantined} == {"integer", "answer_consistency"}
+    assert {rule for _, _, rule in found.quarantined} == {"integer"}
 
 
 def test_the_survey_s_time_counts_before_the_day(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def test_dates_are_whole_or_quarantined(tmp_path: Path) -> None:
         (dt.datetime(2024, 3, 1, 9, 30),),
     ]
     assert found.quarantined == [
-        (3, "answered_at", "timestamp"),
-        (4, "answered_at", "timestamp"),
+        (3, "answered_at", "partial_date"),
+        (4, "answered_at", "partial_date"),
         (5, "answered_at", "required"),
     ]
 
@@ -66,7 +66,7 @@ def test_demographics(tmp_path: Path) -> None:
     )
     found = read_file(path, home_with(tmp_path, None))
     assert found.of("people", "sex", "birth_date") == [("female", dt.date(1980, 2, 3)), ("male", None)]
-    assert found.quarantined == [(2, "birth_date", "date"), (3, "sex", "unknown_code")]
+    assert found.quarantined == [(2, "birth_date", "partial_date"), (3, "sex", "unknown_code")]
 
 
 def test_the_admiral_example(shared_data: Path, tmp_path: Path) -> None:

@@ -180,10 +180,12 @@ def test_restore_drill(filled: Settings, tmp_path: Path, name: str) -> None:
     report = run_restore(tmp_path / name, settings=new)
     assert report.is_same and report.content_hash == saved.content_hash
     assert not (new.home / "keys" / "pseudonym.key").exists()
-    assert run_sql("select count(*) as n from marts.measure_results where period_id like 'custom%'", settings=new)[0][
-        "n"
+    assert run_sql("select count(*) as n from marts.measure_results where period_id like 'custom%'", settings=new).rows[
+        0
+    ]["n"]
+    assert run_sql("select code from raw.value_set_members where oid = '2.16.1'", settings=new).rows == [
+        {"code": "F32"}
     ]
-    assert run_sql("select code from raw.value_set_members where oid = '2.16.1'", settings=new) == [{"code": "F32"}]
     assert not list(tmp_path.glob(".*.tmp"))
 
 
@@ -310,7 +312,8 @@ def test_a_forgotten_person_is_in_no_file_and_stays_out(with_people: Any, tmp_pa
     }
     assert holds(settings.home, *gone, *stays, min(referrals[token] for token in gone if token in referrals)) == stays
     assert fetch(settings, "select count(*) from marts.episodes") == [(2,)]
-    assert fetch(settings, "select count(*) from marts.assessments where person_id = 'unlinked'") == [(1,)]
+    # A form without an owner belongs to whoever its referral belongs to, and that was another person's.
+    assert fetch(settings, "select count(*) from marts.assessments where person_id = 'unlinked'") == [(0,)]
     receipts = [receipt for receipt in journal.read(settings.paths.journal) if receipt["event"] == "part_erased"]
     assert sum(receipt["rows_removed"] for receipt in receipts) == report["rows_removed"]
     assert all(receipt["before"] != receipt["after"] for receipt in receipts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from caseness.commands.check import run_check
 from caseness.commands.evaluate import run_evaluate
 from caseness.commands.publish import run_publish
 from caseness.settings import Settings
-from ingestion import deidentification, door, landing
-from ingestion.contracts import contracts
+from ingestion import deidentification
 from tests.fixtures.small_service import (
     START,
     Course,
@@ -69,33 +67,7 @@ def _as_safe_harbor(rows: list[dict[str, object]]) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def the_door_keeps_to_the_profile() -> Iterator[None]:
-    """The door reads columns by the contract of the profile, and its entries say the form of the dates."""
-    with pytest.MonkeyPatch.context() as patch:
-        current: dict[str, Settings] = {}
-        ingest, commit = door.ingest, landing.commit_entry
-
-        def contracts_in_force() -> Any:
-            return {
-                name: deidentification.contract_for(contract, current["settings"])
-                for name, contract in contracts().items()
-            }
-
-        def ingest_under(paths: Any, *, settings: Settings, **more: Any) -> Any:
-            current["settings"] = settings
-            return ingest(paths, settings=settings, **more)
-
-        def commit_with_form(settings: Settings, entry: dict[str, Any]) -> Any:
-            return commit(settings, {**entry, **deidentification.manifest_facts(settings)})
-
-        patch.setattr(door, "contracts", contracts_in_force)
-        patch.setattr(landing, "commit_entry", commit_with_form)
-        patch.setattr(ingestion, "ingest", ingest_under)
-        yield
-
-
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory, the_door_keeps_to_the_profile: None) -> dict[str, Settings]:
+def homes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Settings]:
     folder = tmp_path_factory.mktemp("profiles")
     made = {}
     for name, changes in PROFILES.items():

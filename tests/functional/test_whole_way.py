@@ -13,7 +13,7 @@ import pytest
 
 import ingestion
 from benchmarks.synthetic_service import generate
-from caseness import journal, warehouse
+from caseness import build_state, journal, warehouse
 from caseness.commands.build import run_build
 from caseness.commands.check import run_check
 from caseness.commands.evaluate import run_evaluate
@@ -143,8 +143,12 @@ def test_a_fatal_rule_stops_the_publication(tmp_path: Path, synthetic: Synthetic
     shutil.copytree(synthetic.home, home, ignore=shutil.ignore_patterns("synthetic_service", "tmp"))
     settings = Settings(home=home)
     run_build(settings=settings)  # the views of a moved home point at its parts again
-    with warehouse.writer(settings.paths.current, settings) as connection:
+    # A build that holds a person twice, put in its place as a build is.
+    state, altered = build_state.read_build_state(settings), settings.paths.temporary / "altered.duckdb"
+    build_state.copied(settings, state, altered)
+    with warehouse.writer(altered, settings) as connection:
         connection.execute("insert into marts.people select * from marts.people limit 1")
+    build_state.put_in_place(settings, altered, state)
     before = settings.paths.current_release.read_bytes()
     assert run_check(settings=settings).fatal_failed == ["people_key"]
     with pytest.raises(CheckFailedError, match="people_key"):

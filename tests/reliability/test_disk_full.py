@@ -50,7 +50,7 @@ def test_ingest_on_a_full_disk_stops_in_one_sentence_and_works_once_there_is_roo
     """The reader's process meets the full disk; its file is not refused for it."""
     home = small_disk / "home"
     caseness(home, "ingest", write_delivery(tmp_path / "first", [Course("1")]))
-    many = _people(tmp_path / "many", 120_000)
+    many = _people(tmp_path / "many", 400_000)
     answer = caseness(home, "ingest", many, code=9)
     assert answer["error"] == "the disk is full; what was being written is as if it had not begun"
     assert "free space" in answer["remedy"]
@@ -61,7 +61,7 @@ def test_ingest_on_a_full_disk_stops_in_one_sentence_and_works_once_there_is_roo
     assert not list(settings.paths.temporary.glob("*.duckdb"))
     _grow(small_disk, "64m")
     report = caseness(home, "ingest", many)
-    assert (report["files_loaded"], report["rows_admitted"]) == (1, 120_000)
+    assert (report["files_loaded"], report["rows_admitted"]) == (1, 400_000)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

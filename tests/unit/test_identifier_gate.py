@@ -384,8 +384,6 @@ def _upper(kind: str, count: int = 60) -> list[str]:
 @pytest.mark.parametrize(
     "kind",
     [
-        "surname",
-        "city",
         "uk_postcode",
         "nino",
         "nhs_number",
