@@ -103,7 +103,11 @@ def cast(
             complain(mask.fill_null(False) & values.is_not_null(), column, rule)
         if column.kind in ("date", "timestamp") and column.is_service_date:
             early = (typed.dt.date() if column.kind == "timestamp" else typed) < settings.programme_start_date
-            complain(early.fill_null(False), column, "before_programme_start")
+            early = early.fill_null(False)
+            complain(early, column, "before_programme_start")
+            if early.any():  # where only the field becomes missing, what may be a birth date must not stay
+                typed = typed.set(early, None)
+                local_date = None if local_date is None else local_date.set(early, None)
         if column.landed_name is not None:
             landed[column.landed_name] = typed.cast(_POLARS_TYPES[column.landed_type]).alias(column.landed_name)
         if column.local_date_as and local_date is not None:

@@ -141,6 +141,17 @@ def test_a_date_before_the_programme_began_may_be_a_birth_date(tmp_path: Path, f
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_day_of_death_before_the_programme_began_may_be_a_birth_date_too(tmp_path: Path, form: str) -> None:
+    """Of a person only the field becomes missing; the date itself must not stay."""
+    settings = home_settings(tmp_path / "home", programme_start_date=dt.date(2015, 1, 1))
+    rows = [{"person_code": "P1", "deceased_date": "1980-05-17"}, {"person_code": "P2", "deceased_date": "2020-05-17"}]
+    report = _ingest(write_rows(tmp_path / "in" / f"people.{form}", rows), settings)
+    assert (report["rows_admitted"], report["fields_made_missing"]) == (2, 1)
+    landed = {row["source_row_number"]: row["deceased_date"] for row in _landed_rows(settings, "people")}
+    assert landed == {1: None, 2: dt.date(2020, 5, 17)}
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_bad_characteristic_becomes_missing_and_the_person_stays(
     tmp_path: Path, settings: Settings, form: str
 ) -> None:

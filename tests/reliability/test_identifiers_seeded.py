@@ -128,7 +128,7 @@ def test_clean_rows_are_not_refused(tmp_path: Path) -> None:
     from benchmarks.synthetic_service import generate
 
     settings = home_settings(tmp_path / "home")
-    generate(target=tmp_path / "service", people=times(60, deep=900), years=1)
+    generate(target=tmp_path / "service", people=times(60, deep=1500), years=1)
     report: dict[str, Any] = ingestion.ingest([tmp_path / "service" / "exports"], settings=settings).as_dict()
     assert report["files_refused"] == 0, report["problems"]
     by_rule = report["quarantined_by_rule"]
