@@ -314,7 +314,8 @@ def _cell(row: Row, what: str, values: Sequence[str], stretches: Sequence[str], 
 def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:
     """One system per instrument and pair of weeks.
 
-    Their only margin, the starters, leaves every hidden cell open where two are hidden: the cells stand alone.
+    The cells stand alone: the starters of the trajectories, who are a margin where every course can be reached, are not
+    attacked together with them.
     """
     systems: dict[tuple[str, ...], System] = {}
     open_rows = {_flow_row(row) for row in flow if row["episodes_status"] != "suppressed"}
