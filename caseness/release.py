@@ -201,7 +201,7 @@ def _audited(connection: Any, profile: disclosure_audit.Profile) -> tuple[list[s
     kept = [found for found in attacks if found.family not in dropped]
     audit = {
         "attacked": "each outcome table with its margins by group, by period and over all, and each severity flow",
-        "not_attacked": "measures and dimensions against each other, flows against starters, statistics, earlier releases",
+        "not_attacked": "measures and dimensions with each other, flows with starters, statistics, earlier releases",
         "families": len(attacks),
         "protected_cells": sum(found.protected_cells for found in attacks),
         "recovered_exactly": sum(found.recovered_exactly for found in kept),
