@@ -73,5 +73,8 @@ class Batch:
         found = dict(self.frames)
         for stream, rows in self.rows.items():
             names = {column.name: pl.String for column in contracts()[stream].columns}
-            found[stream] = pl.DataFrame(rows, schema={**names, ROW_NUMBER: pl.Int64})
+            fresh = pl.DataFrame(rows, schema={**names, ROW_NUMBER: pl.Int64})
+            if stream in found:
+                fresh = pl.concat([found[stream], fresh], how="diagonal").sort(ROW_NUMBER, maintain_order=True)
+            found[stream] = fresh
         return found

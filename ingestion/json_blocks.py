@@ -26,14 +26,9 @@ _OPEN, _CLOSE, _LINE_END = 123, 125, 10
 
 def read_block(block: bytes, contract: Contract) -> pl.DataFrame | None:
     """The block's rows as text columns, or ``None``."""
-    if b"\r" in block and block.count(b"\r\n") == block.count(b"\r"):
-        block = block.replace(b"\r\n", b"\n")
-    has_escape = b"\\" in block and b"\\u" in block  # one letter is found far faster than two
-    if b"\r" in block or has_escape or not block.endswith(b"\n") or (not block.isascii() and not _is_utf8(block)):
-        return None
-    bytes_ = np.frombuffer(block, dtype=np.uint8)
-    ends = np.flatnonzero(bytes_ == _LINE_END)
-    if bytes_[0] != _OPEN or not (bytes_[ends - 1] == _CLOSE).all() or not (bytes_[ends[:-1] + 1] == _OPEN).all():
+    block = _without_returns(block)
+    ends = line_ends(block)
+    if ends is None:
         return None
     kinds = _kinds(block, contract)
     if kinds is None:
@@ -54,6 +49,27 @@ def read_block(block: bytes, contract: Contract) -> pl.DataFrame | None:
         return None
     texts = [_as_text(frame.get_column(name)) for name, _ in kinds]
     return None if any(text is None for text in texts) else pl.DataFrame(texts)
+
+
+def line_ends(block: bytes) -> Any:
+    """Where the lines of a block end, if each is one JSON object, whole and in UTF-8; else ``None``.
+
+    A line that begins with ``{`` and ends with ``}`` may hold two objects, or a piece of one: then a parser finds
+    another number of objects than there are lines, or a fault.
+    """
+    has_escape = b"\\" in block and b"\\u" in block  # one letter is found far faster than two
+    if b"\r" in block or b"\0" in block or has_escape or not block.endswith(b"\n"):
+        return None
+    if not block.isascii() and not _is_utf8(block):
+        return None
+    bytes_ = np.frombuffer(block, dtype=np.uint8)
+    ends = np.flatnonzero(bytes_ == _LINE_END)
+    is_object = bytes_[0] == _OPEN and (bytes_[ends - 1] == _CLOSE).all() and (bytes_[ends[:-1] + 1] == _OPEN).all()
+    return ends if is_object else None
+
+
+def _without_returns(block: bytes) -> bytes:
+    return block.replace(b"\r\n", b"\n") if b"\r" in block and block.count(b"\r\n") == block.count(b"\r") else block
 
 
 def _is_utf8(block: bytes) -> bool:

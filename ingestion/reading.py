@@ -379,12 +379,23 @@ def read_ndjson_records(
     Raises ``RefusedFile`` for encodings other than UTF-8, NUL bytes, a line that is not JSON and a last line that is
     cut off (a whole object without a line end is read).
     """
+    for block, first in read_ndjson_blocks(file, limit_bytes=limit_bytes, trailer=trailer):
+        for number, _, record in block_records(block, first):
+            yield number, record
+
+
+def read_ndjson_blocks(
+    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None
+) -> Iterator[tuple[bytes, int]]:
+    """Blocks of whole lines, each with how many lines stood before; only the last may lack its line end.
+
+    A byte order mark is dropped. Raises ``RefusedFile`` for an empty file.
+    """
     is_empty = True
     with _open_text(file, limit_bytes=limit_bytes, trailer=trailer) as stream:
         for block, first in _lines(stream, is_end_needed=False):
             is_empty = False
-            for number, _, record in _block_records(block, first):
-                yield number, record
+            yield (block if first else block.removeprefix(b"\xef\xbb\xbf")), first
     if is_empty:
         raise _no_record()
 
@@ -393,10 +404,13 @@ def _no_record() -> RefusedFile:
     return RefusedFile("empty", "the file is empty", remedy="send a file with at least one record")
 
 
-def _block_records(block: bytes, first: int) -> Iterator[tuple[int, bytes, dict[str, Any] | None]]:
-    """Row number, line and object, line by line. ``first`` is how many lines stood before."""
+def block_records(block: bytes, first: int) -> Iterator[tuple[int, bytes, dict[str, Any] | None]]:
+    """Row number, line and object, line by line; ``first`` is how many lines stood before.
+
+    Raises ``RefusedFile`` as ``read_ndjson_records`` does.
+    """
     _check_block(block, first + 1)
-    for number, line in enumerate(block.removeprefix(b"\xef\xbb\xbf").splitlines(), start=first + 1):
+    for number, line in enumerate(block.splitlines(), start=first + 1):
         try:
             record = orjson.loads(line) if line.strip() else None
         except orjson.JSONDecodeError as error:
@@ -434,30 +448,19 @@ def read_ndjson(
 
     Where the objects' ``contract`` is known, plain blocks are read at once.
     """
-    is_empty = True
-    with _open_text(file, limit_bytes=limit_bytes, trailer=trailer) as stream:
-        for block, first in _lines(stream, is_end_needed=False):
-            is_empty = False
-            plain = None
-            if contract is not None and b"\0" not in block:
-                plain = json_blocks.read_block(block.removeprefix(b"\xef\xbb\xbf"), contract)
-            if plain is not None:
-                yield (
-                    plain.with_columns(
-                        pl.int_range(first + 1, first + 1 + len(plain), dtype=pl.Int64).alias(ROW_NUMBER)
-                    ),
-                    [],
-                )
-            else:
-                yield from _careful_frames(block, first)
-    if is_empty:
-        raise _no_record()
+    for block, first in read_ndjson_blocks(file, limit_bytes=limit_bytes, trailer=trailer):
+        plain = None if contract is None else json_blocks.read_block(block, contract)
+        if plain is not None:
+            numbers = pl.int_range(first + 1, first + 1 + len(plain), dtype=pl.Int64)
+            yield plain.with_columns(numbers.alias(ROW_NUMBER)), []
+        else:
+            yield from _careful_frames(block, first)
 
 
 def _careful_frames(block: bytes, first: int) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     rows: list[dict[str, str | int | None]] = []
     broken: list[int] = []
-    for number, line, record in _block_records(block, first):
+    for number, line, record in block_records(block, first):
         flat = None if record is None else _flat(record)
         if flat is None or record is None or _has_key_twice(line, record):
             broken.append(number)

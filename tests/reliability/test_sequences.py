@@ -74,14 +74,20 @@ def _sent(chance: random.Random) -> list[Sent]:
 
 
 def _state(settings: Settings) -> dict[str, Any]:
-    """What the home holds, whatever way it came there: the loads that count and the hashes of their parts."""
+    """What the home holds, whatever way it came there: loads that count, the hashes of their parts, files withdrawn.
+
+    A withdrawn file counts once here. Under two statements of time it may have left one receipt or two, by the order
+    in which they came; neither has parts.
+    """
+    entries = ingestion.reconcile(settings, is_deep=True)
+    assert all(not entry["parts"] for entry in entries if entry["load_status"] != "loaded")
     return {
-        entry["load_id"]: (
-            entry["load_status"],
-            {name.split("/")[0]: part["sha256"] for name, part in entry["parts"].items()},
-        )
-        for entry in ingestion.reconcile(settings, is_deep=True)
-        if entry["load_status"] in ("loaded", "withdrawn")
+        "withdrawn": {entry["source_file_sha256"] for entry in entries if entry["load_status"] == "withdrawn"},
+        **{
+            entry["load_id"]: {name.split("/")[0]: part["sha256"] for name, part in entry["parts"].items()}
+            for entry in entries
+            if entry["load_status"] == "loaded"
+        },
     }
 
 

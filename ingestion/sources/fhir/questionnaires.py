@@ -51,7 +51,7 @@ class Answer(NamedTuple):
     rule: str | None = None
 
 
-_MISSING = Answer("missing")
+MISSING = Answer("missing")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def answer_of(element: Resource, *, around: Sequence[Any] = (), form: Form = _NO
     if reason is not None:
         absent = _known_answers().get((source()["absent_reason_system"], reason))
         return absent if absent is not None else Answer(None, rule="unknown_code")
-    return _MISSING
+    return MISSING
 
 
 def as_meant_by(answer: Answer, instrument: str, item: int) -> Answer:
@@ -279,7 +279,7 @@ def add_answers(found: dict[str, Answer], panel: frozenset[str], base: Row, read
         numbers = codes_of(instrument) if present or not found else {}
         if present or not found:
             for code, item in numbers.items():
-                answer = as_meant_by(found.get(code, _MISSING), instrument, item)
+                answer = as_meant_by(found.get(code, MISSING), instrument, item)
                 if answer.rule is not None:
                     reading.fault("item.answer", answer.rule)
                     continue

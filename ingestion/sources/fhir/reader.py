@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -14,16 +14,18 @@ import orjson
 from ingestion.batches import Batch, ReadContext, Recognition
 from ingestion.files import WHOLE_DOCUMENT_LIMIT_BYTES, SourceFile, open_bytes
 from ingestion.problems import RefusedFile
-from ingestion.reading import read_ndjson_records
+from ingestion.reading import block_records, read_ndjson_blocks, read_ndjson_records
 from ingestion.sources.fhir import resources
 from ingestion.sources.fhir.elements import Resource, codings, listed, mapping, plain_id, source, text
 from ingestion.sources.fhir.observations import measured_codes, observation
 from ingestion.sources.fhir.questionnaires import Forms, questionnaire_response
+from ingestion.sources.fhir.response_blocks import read_block
 from ingestion.sources.fhir.surroundings import Reading, Surroundings, last_updated
 
 _HEAD_BYTES = 64 << 10
 _HEAD_RECORDS = 20
 _BATCH_RECORDS = 20_000
+_BLOCKS_IN_VAIN = 3  # after as many, a file is read record by record
 _DELETE = "DELETE"
 # Around a record of a bundle everything is at hand; a file of lines is searched once, for these kinds only.
 _AROUND_IN_BUNDLES = ("Questionnaire", "Medication", "Condition", "Patient")
@@ -67,20 +69,48 @@ def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> It
     time_zone, measured = context.delivery.time_zone, measured_codes(context.value_sets)
     if recognition.form == "ndjson":
         around = Surroundings(partial(_supporting, file, context), context.spec["supporting_resources"])
-        records = read_ndjson_records(file, limit_bytes=context.limit_bytes)
-        entries: Iterator[_Entry] = (_Entry(number, resource) for number, resource in records)
-    else:
-        whole = list(_bundle_entries(file, limit_bytes=context.limit_bytes))
-        around = _surroundings(whole)
-        entries = iter(whole)
-    reading = Reading(around, time_zone, measured, context.delivery.person)
-    handlers = _handlers()
+        reading = Reading(around, time_zone, measured, context.delivery.person)
+        yield from _line_batches(file, reading, limit_bytes=context.limit_bytes)
+        return
+    entries = list(_bundle_entries(file, limit_bytes=context.limit_bytes))
+    reading = Reading(_surroundings(entries), time_zone, measured, context.delivery.person)
+    yield from _batches(entries, reading, _handlers(Forms()))
+    yield reading.batch
+
+
+def _batches(entries: Iterable[_Entry], reading: Reading, handlers: dict[str, Handler]) -> Iterator[Batch]:
+    """Full batches of entries; the last one is still with ``reading``."""
     for entry in entries:
         reading.batch.records += 1
         _read_entry(entry, reading, handlers)
         if reading.batch.records >= _BATCH_RECORDS:
             yield reading.batch
             reading.batch = Batch()
+
+
+def _line_batches(file: SourceFile, reading: Reading, *, limit_bytes: int) -> Iterator[Batch]:
+    """A file of lines: blocks of plain responses at once, everything else record by record."""
+    forms = Forms()
+    handlers = _handlers(forms)
+    in_vain = 0
+    for block, first in read_ndjson_blocks(file, limit_bytes=limit_bytes):
+        plain = read_block(block, first, reading, forms) if in_vain < _BLOCKS_IN_VAIN else None
+        if plain is None:
+            in_vain += 1
+            entries = (_Entry(number, resource) for number, _, resource in block_records(block, first))
+            yield from _batches(entries, reading, handlers)
+            continue
+        if reading.batch.records:
+            yield reading.batch
+            reading.batch = Batch()
+        reading.batch.identifier_fields.update(plain.identifier_fields)
+        reading.batch.frames = plain.frames
+        for number, start, end in plain.odd:
+            _read_entry(_Entry(first + number + 1, orjson.loads(block[start:end])), reading, handlers)
+        reading.batch.records = plain.lines
+        yield reading.batch
+        reading.batch = Batch()
+        in_vain = 0 if 2 * len(plain.odd) < plain.lines else in_vain + 1
     yield reading.batch
 
 
@@ -230,9 +260,8 @@ def _count(value: Any, path: tuple[str, ...]) -> int:
     return _count(value[path[0]], path[1:]) if isinstance(value, dict) and path[0] in value else 0
 
 
-def _handlers() -> dict[str, Handler]:
+def _handlers(forms: Forms) -> dict[str, Handler]:
     """One function a kind of resource; forms are remembered within a file."""
-    forms = Forms()
     return {
         "Patient": resources.patient,
         "Coverage": resources.coverage,
