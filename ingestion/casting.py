@@ -32,6 +32,7 @@ _OFFSET = r"(?-u)(Z|[+-]\d{2}:\d{2})$"
 _INTEGER = r"(?-u)^-?(0|[1-9]\d{0,8})$"
 _DECIMAL = r"(?-u)^-?(0|[1-9]\d{0,8})(\.\d{1,17})?$"
 _DATE_FORM = "0000-00-00"
+_LAST_YEAR, _LARGEST_WHOLE = 9999, 999_999_999  # of the forms above
 _USUAL_TIMES = tuple(
     "0000-00-00T00:00:00" + tail for tail in ("Z", "+00:00", ".000Z", ".000+00:00", "", ".000000Z", ".000000+00:00")
 )
@@ -68,8 +69,9 @@ def cast(
 ) -> Cast:
     """Apply ``contract`` to a text frame (columns by source name plus ``source_row_number``).
 
-    Columns that the text lacks are missing. Values that break a rule become missing and are listed once each. The
-    de-identification profile in force alters the contract and may move dates; ``RefusedFile`` for what it rules out.
+    Whole numbers, days and booleans may come as such where the contract wants them. Columns that the frame lacks are
+    missing. Values that break a rule become missing and are listed once each. The de-identification profile in force
+    alters the contract and may move dates; ``RefusedFile`` for what it rules out.
     """
     deidentification.check_profile(text, contract, settings)
     contract = deidentification.contract_for(contract, settings)
@@ -166,7 +168,7 @@ def _typed(
     namespace: str,
     time_zone: str | None,
 ) -> Typed:
-    if column.kind in _FEW_TEXTS:
+    if column.kind in _FEW_TEXTS and values.dtype == pl.String:
         texts, places = distinct(values)
         typed, faults, _ = _typed_text(texts, column)
         return typed.gather(places), [(rule, mask.gather(places)) for rule, mask in faults], None
@@ -183,6 +185,8 @@ def _typed_text(values: pl.Series, column: Column) -> Typed:
     """Kinds that are judged by a value's text alone."""
     if column.kind in ("integer", "decimal"):
         return _numbers(values, column)
+    if column.kind == "boolean" and values.dtype == pl.Boolean:
+        return values, [], None
     if column.kind == "boolean":
         known = values.is_in(["true", "false"])
         return (values == "true").set(~known.fill_null(False), None), [("boolean", ~known)], None
@@ -223,7 +227,13 @@ def _numbers(values: pl.Series, column: Column) -> Typed:
 
 
 def _whole_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Which texts are whole numbers, and the numbers: at once where they are written plainly, else by their shape."""
+    """Which texts are whole numbers, and the numbers: at once where they are written plainly, else by their shape.
+
+    Numbers that the file types itself are judged as their shortest texts would be.
+    """
+    if values.dtype != pl.String:
+        fits = values.is_between(-_LARGEST_WHOLE, _LARGEST_WHOLE)
+        return fits, (values if fits.all() else values.set(~fits, None)).cast(pl.Int32)
     plain, typed = plain_numbers(values)
     odd = ~plain & values.is_not_null()
     if not odd.any():
@@ -239,14 +249,21 @@ def _shaped_numbers(values: pl.Series, shape: str, kind: pl.DataType) -> tuple[p
 
 
 def _dates(values: pl.Series, column: Column) -> Typed:
-    shaped = values.set(~has_form(values, _DATE_FORM), None)
-    typed = shaped.str.to_date("%Y-%m-%d", strict=False)
+    if values.dtype == pl.Date:
+        typed = values if values.dt.year().is_between(0, _LAST_YEAR).all() else _of_four_digits(values)
+        is_partial = nulls(values, pl.Boolean).fill_null(False)
+    else:
+        typed = values.set(~has_form(values, _DATE_FORM), None).str.to_date("%Y-%m-%d", strict=False)
+        is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
     wrong = typed.is_null()
     bounds = pl.Series([column.minimum or "1850-01-01", _LATEST_POSSIBLE_YEAR]).str.to_date("%Y-%m-%d")
     outside = ((typed < bounds[0]) | (typed >= bounds[1])).fill_null(False)
-    is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
     faults = [("partial_date", is_partial), ("date", wrong & ~is_partial), ("range", outside)]
     return typed.set(outside, None) if outside.any() else typed, faults, None
+
+
+def _of_four_digits(days: pl.Series) -> pl.Series:
+    return days.set(~days.dt.year().is_between(0, _LAST_YEAR), None)
 
 
 def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:

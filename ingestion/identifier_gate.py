@@ -36,6 +36,7 @@ _HIGH_COUNT = 40_000  # 2 of 5 five-digit ZIPs lie below it, nearly all step cou
 _HIGH_SHARE = 0.2
 _LEADING_ZERO_SHARE = 0.02
 _LONG_NUMBER = 9  # characters; longer than any contracted number
+_SHORT_DIGITS, _LARGEST_SHORT = 6, 999_999
 _CHANCE_SHARE = 0.1  # of random numbers that pass a check digit
 _CHANCE_DEVIATIONS = 4.0
 _ROWS_SAMPLED = 20_000  # of a batch
@@ -301,6 +302,7 @@ class _Numbers:
             self.one_person_in *= 2
         sample = pl.DataFrame({"who": people.hash(seed=1), "text": values})
         sample = sample.filter((pl.col("who") % self.one_person_in == 0) & pl.col("text").is_not_null())
+        sample = sample.with_columns(pl.col("text").cast(pl.String))
         fresh = (
             sample.with_columns(pl.col("text").hash(seed=2).alias("value"))
             .group_by("who")
@@ -348,7 +350,7 @@ class ColumnJudge:
         self._clinical: set[tuple[str, str]] = set()
 
     def observe(self, text: pl.DataFrame, contract: Contract, *, admitted: pl.DataFrame | None = None) -> None:
-        """Take in a batch of text columns, as ``cast`` gets them.
+        """Take in a batch of columns, as ``cast`` gets them.
 
         Numbers are judged by all rows, since a postcode's leading zero is a fault of its own; codes by the rows that
         are ``admitted`` (all, unless given), since a code without its form comes in nowhere.
@@ -383,23 +385,19 @@ class ColumnJudge:
     def _observe_numbers(self, text: pl.DataFrame, contract: Contract, columns: list[Column]) -> None:
         """Widths and heights of an even sample of rows; where they look like postcodes, also a sample of people."""
         step = max(1, len(text) // _ROWS_SAMPLED)
-        sample = text.gather_every(step).select([column.name for column in columns])
+        sample = text.select(pl.col(column.name).gather_every(step).cast(pl.String) for column in columns)
         found = sample.select(_facts(column.name) for column in columns).row(0, named=True)
-        short = text.select(
-            ((pl.col(column.name).str.len_bytes() <= 6) & ~pl.col(column.name).str.starts_with("-")).sum()
-            for column in columns
-            if column.kind == "integer"
-        )
         person = _person_column(contract)
         for column in columns:
             facts = {name: count * step for name, count in found[column.name].items()}
             state = self._numbers.setdefault((contract.stream, column.name), _Numbers())
             state.add(facts)
             values = text.get_column(column.name)
-            if column.name in short.columns:
-                state.short_digit_strings += int(short.item(0, column.name))
+            if column.kind == "integer":
+                state.short_digit_strings += int(_is_short(values).sum())
             if facts["long_count"] and len(state.long_values) < _FEWEST_VALUES * 50:
-                long = values.filter(values.str.len_bytes() >= _LONG_NUMBER).head(_FEWEST_VALUES * 50)
+                written = values.cast(pl.String)
+                long = written.filter(written.str.len_bytes() >= _LONG_NUMBER).head(_FEWEST_VALUES * 50)
                 state.long_values = pl.concat([state.long_values, long.alias("")])
             has_one_width = max(facts[f"width_{n}"] for n in _POSTCODE_WIDTHS) >= _DOMINANT_SHARE * facts["values"]
             is_place = column.kind == "decimal" and facts["wide"] >= _DOMINANT_SHARE * facts["values"]
@@ -437,6 +435,13 @@ Told = tuple[str, str, int, float]
 def _person_column(contract: Contract) -> str | None:
     own = (column for column in contract.columns if column.kind == "token" and not column.namespace_column)
     return next((column.name for column in own if column.landed_name == "person_token"), None)
+
+
+def _is_short(values: pl.Series) -> pl.Series:
+    """Which values are written with up to six digits."""
+    if values.dtype != pl.String:
+        return values.is_between(0, _LARGEST_SHORT)
+    return (values.str.len_bytes() <= _SHORT_DIGITS) & ~values.str.starts_with("-")
 
 
 def _is_narrow(column: Column) -> bool:

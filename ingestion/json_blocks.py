@@ -21,11 +21,12 @@ from ingestion.contracts import Contract
 _CHUNK_BYTES = 1 << 20
 _LOOK_BYTES = 64 << 10
 _LARGEST_EXACT = 2.0**53
+_KEPT = {"integer": pl.Int64, "boolean": pl.Boolean}
 _OPEN, _CLOSE, _LINE_END = 123, 125, 10
 
 
 def read_block(block: bytes, contract: Contract) -> pl.DataFrame | None:
-    """The block's rows as text columns, or ``None``."""
+    """The block's rows as text columns (whole numbers and booleans of the contract as such), or ``None``."""
     block = _without_returns(block)
     ends = line_ends(block)
     if ends is None:
@@ -47,8 +48,9 @@ def read_block(block: bytes, contract: Contract) -> pl.DataFrame | None:
     frame = pl.from_arrow(table)
     if not isinstance(frame, pl.DataFrame):
         return None
-    texts = [_as_text(frame.get_column(name)) for name, _ in kinds]
-    return None if any(text is None for text in texts) else pl.DataFrame(texts)
+    kept = {column.name: column.kind for column in contract.columns}
+    columns = [_column(frame.get_column(name), kept.get(name)) for name, _ in kinds]
+    return None if any(column is None for column in columns) else pl.DataFrame(columns)
 
 
 def line_ends(block: bytes) -> Any:
@@ -106,6 +108,12 @@ def _kinds(block: bytes, contract: Contract) -> list[tuple[str, Any]] | None:
         else:
             return None
     return kinds
+
+
+def _column(values: pl.Series, kind: str | None) -> pl.Series | None:
+    """A column as the contract wants it, or as the careful reader writes it; ``None`` where that may be otherwise."""
+    is_kept = values.dtype == _KEPT.get(kind or "")
+    return values if is_kept else _as_text(values)
 
 
 def _as_text(values: pl.Series) -> pl.Series | None:

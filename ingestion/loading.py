@@ -7,8 +7,10 @@ nowhere else. The parent makes the result visible (``landing.commit``) or throws
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import operator
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -497,6 +499,13 @@ def _consequence(rule: str, *, is_row_quarantined: bool) -> str:
     return "row_quarantined" if is_row_quarantined else "field_made_missing"
 
 
+def _is_any_of(values: pl.Series, numbers: Sequence[str]) -> pl.Series:
+    """Whether each value is one of a few short numbers; comparing one by one is faster here than a set."""
+    wanted = pl.Series(numbers).cast(values.dtype)
+    found: pl.Series = functools.reduce(operator.or_, (values == number for number in wanted))
+    return found.fill_null(False)
+
+
 def _positive_risk_items(answers: pl.DataFrame | None) -> int:
     """How many answers to risk items are positive, read leniently because these rows were not admitted."""
     if (
@@ -506,10 +515,10 @@ def _positive_risk_items(answers: pl.DataFrame | None) -> int:
     ):
         return 0
     rules = definitions("risk_items")
-    asked = answers.filter(
-        pl.col("item_number").is_in(sorted({row["item_number"] for row in rules}))
-        & pl.col("instrument_code").is_in(sorted({row["instrument_code"] for row in rules}))
-    )
+    numbers = sorted({row["item_number"] for row in rules})
+    asked = answers.filter(_is_any_of(answers.get_column("item_number"), numbers))
+    asked = asked.filter(pl.col("instrument_code").is_in(sorted({row["instrument_code"] for row in rules})))
+    asked = asked.with_columns(pl.col("item_number").cast(pl.String))
     value = pl.col("answer_value").cast(pl.Float64, strict=False)
     is_positive = pl.lit(False)
     for row in rules:

@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from ingestion import json_blocks
-from ingestion.contracts import Contract
+from ingestion.contracts import Column, Contract
 from ingestion.files import SourceFile, open_bytes, open_seekable
 from ingestion.problems import RefusedFile
 from ingestion.trailers import TrailedReader, Trailer
@@ -446,7 +446,7 @@ def read_ndjson(
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Frames of flat JSON objects as text, and the rows that were not such objects.
 
-    Where the objects' ``contract`` is known, plain blocks are read at once.
+    Where the objects' ``contract`` is known, plain blocks are read at once, and whole numbers and booleans stay such.
     """
     for block, first in read_ndjson_blocks(file, limit_bytes=limit_bytes, trailer=trailer):
         plain = None if contract is None else json_blocks.read_block(block, contract)
@@ -496,8 +496,13 @@ def _records_frame(rows: list[dict[str, str | int | None]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), ROW_NUMBER: pl.Int64})
 
 
-def read_parquet(file: SourceFile, *, limit_bytes: int, known: Collection[str] = ()) -> Iterator[pl.DataFrame]:
-    """Frames of a Parquet file with flat columns, as text: dates in ISO form, times in UTC with a Z."""
+def read_parquet(
+    file: SourceFile, *, limit_bytes: int, known: Collection[str] = (), contract: Contract | None = None
+) -> Iterator[pl.DataFrame]:
+    """Frames of a Parquet file with flat columns, as text: dates in ISO form, times in UTC with a Z.
+
+    Where the rows' ``contract`` is known, columns whose type it wants keep their type (``keeps_type``).
+    """
     try:
         with open_seekable(file, limit_bytes=limit_bytes) as handle:
             table = pq.ParquetFile(handle)
@@ -511,21 +516,31 @@ def read_parquet(file: SourceFile, *, limit_bytes: int, known: Collection[str] =
                 frame = pl.from_arrow(batch)
                 if not isinstance(frame, pl.DataFrame):
                     raise RefusedFile("parquet", "the file is not a table", remedy="send a Parquet table")
-                yield _as_text(frame).with_columns(
+                yield _as_text(frame, contract).with_columns(
                     pl.int_range(row, row + len(frame), dtype=pl.Int64).alias(ROW_NUMBER)
                 )
                 row += len(frame)
             if row == 1:
                 empty = pl.from_arrow(table.schema_arrow.empty_table())
                 if isinstance(empty, pl.DataFrame):
-                    yield _as_text(empty).with_columns(pl.lit(None, dtype=pl.Int64).alias(ROW_NUMBER))
+                    yield _as_text(empty, contract).with_columns(pl.lit(None, dtype=pl.Int64).alias(ROW_NUMBER))
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise RefusedFile("parquet", "the file is not readable Parquet", remedy="write the file again") from error
 
 
-def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
+def keeps_type(column: Column, kind: pl.DataType | type[pl.DataType]) -> bool:
+    """Whether a column that a file types itself is cast as it is; any other type is read as text."""
+    if column.kind == "integer":
+        return kind.is_integer() and kind not in (pl.UInt64, pl.Int128)
+    return (column.kind, kind) in (("date", pl.Date), ("boolean", pl.Boolean))
+
+
+def _as_text(frame: pl.DataFrame, contract: Contract | None) -> pl.DataFrame:
+    wanted = {} if contract is None else {column.name: column for column in contract.columns}
     expressions = []
     for name, kind in frame.schema.items():
+        if name in wanted and keeps_type(wanted[name], kind):
+            continue
         column = pl.col(name)
         if isinstance(kind, pl.Datetime):
             utc = column.dt.convert_time_zone("UTC") if kind.time_zone else column

@@ -53,7 +53,8 @@ def _frames(
     if form == "csv":
         yield from ((frame, []) for frame in reading.read_csv(file, limit_bytes=limit, known=names))
     elif form == "parquet":
-        yield from ((frame, []) for frame in reading.read_parquet(file, limit_bytes=limit, known=names))
+        frames = reading.read_parquet(file, limit_bytes=limit, known=names, contract=contract)
+        yield from ((frame, []) for frame in frames)
     else:
         yield from reading.read_ndjson(file, limit_bytes=limit, contract=contract)
 
