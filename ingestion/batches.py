@@ -16,6 +16,7 @@ from ingestion.files import SourceFile
 from ingestion.reading import ROW_NUMBER
 
 Row = dict[str, str | None]
+SHARED_ROW = "shared_row"
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,16 @@ class ReadContext:
 class Batch:
     """Part of a file. ``records`` counts what the source calls a row; every row of a stream names its record.
 
-    ``frames`` are text columns by the contract's names plus ``source_row_number``; ``rows`` are the same as objects,
-    for readers that go record by record. ``faults`` are (record number, field, rule): such a record lands in no stream.
+    ``frames`` are text columns by the contract's names plus ``source_row_number`` (whole numbers, days and booleans
+    that the contract wants may stay such); ``rows`` are the same as objects, for readers that go record by record.
+    ``shared`` holds columns that several rows of a frame have in common, each value once: ``shared_row`` in the frame
+    is the place of a row's values there. ``faults`` are (record number, field, rule): such a record lands in no stream.
     ``lost_fields`` are (record number, stream, field, rule): the field became missing, the record is kept.
     """
 
     records: int = 0
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    shared: dict[str, pl.DataFrame] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     faults: list[tuple[int, str, str]] = field(default_factory=list)
     lost_fields: list[tuple[int, str, str, str]] = field(default_factory=list)
@@ -69,12 +73,21 @@ class Batch:
         self.rows.setdefault(stream, []).append({**row, ROW_NUMBER: number})
 
     def texts(self) -> dict[str, pl.DataFrame]:
-        """Text frames by stream."""
+        """Text frames by stream. Rows given as objects join their frame, which is then whole and shares nothing."""
         found = dict(self.frames)
         for stream, rows in self.rows.items():
             names = {column.name: pl.String for column in contracts()[stream].columns}
             fresh = pl.DataFrame(rows, schema={**names, ROW_NUMBER: pl.Int64})
             if stream in found:
-                fresh = pl.concat([found[stream], fresh], how="diagonal").sort(ROW_NUMBER, maintain_order=True)
+                whole = whole_text(found[stream], self.shared.get(stream))
+                whole = whole.with_columns(pl.all().exclude(ROW_NUMBER).cast(pl.String))
+                fresh = pl.concat([whole, fresh], how="diagonal").sort(ROW_NUMBER, maintain_order=True)
             found[stream] = fresh
         return found
+
+
+def whole_text(text: pl.DataFrame, shared: pl.DataFrame | None) -> pl.DataFrame:
+    """A frame with the columns its rows share written out."""
+    if shared is None or SHARED_ROW not in text.columns:
+        return text
+    return pl.concat([text.drop(SHARED_ROW), shared[text.get_column(SHARED_ROW)]], how="horizontal")

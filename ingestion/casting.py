@@ -10,6 +10,7 @@ import polars as pl
 
 from caseness.settings import Settings
 from ingestion import clinical_codes, deidentification
+from ingestion.batches import SHARED_ROW
 from ingestion.contracts import Column, Contract
 from ingestion.exact_forms import distinct, has_form, nulls, plain_numbers, split_times
 from ingestion.pseudonyms import Pseudonymiser
@@ -66,11 +67,13 @@ def cast(
     pseudonymiser: Pseudonymiser,
     namespace: str,
     time_zone: str | None,
+    shared: pl.DataFrame | None = None,
 ) -> Cast:
     """Apply ``contract`` to a text frame (columns by source name plus ``source_row_number``).
 
     Whole numbers, days and booleans may come as such where the contract wants them. Columns that the frame lacks are
-    missing. Values that break a rule become missing and are listed once each. The de-identification profile in force
+    missing; columns of ``shared`` are cast once and then repeated, as the frame's ``shared_row`` says (``Batch``).
+    Values that break a rule become missing and are listed once each. The de-identification profile in force
     alters the contract and may move dates; ``RefusedFile`` for what it rules out.
     """
     deidentification.check_profile(text, contract, settings)
@@ -89,31 +92,19 @@ def cast(
             )
 
     for column in contract.columns:
-        values = (
-            text.get_column(column.name)
-            if column.name in text.columns
-            else pl.Series(column.name, dtype=pl.String).clear(len(text))
+        is_shared = shared is not None and column.name in shared.columns
+        source = shared if shared is not None and is_shared else text
+        done = _column(
+            column, source, settings=settings, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone
         )
-        if column.is_required:
-            complain(values.is_null(), column, "required")
-        typed, faults, local_date = deidentification.typed(
-            values, column, text, settings=settings, namespace=namespace
-        ) or _typed(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone)
-        if column.kind == "clinical_code":
-            typed, faults = _clinical_codes(values, column, text, settings)
-        for rule, mask in faults:
-            complain(mask.fill_null(False) & values.is_not_null(), column, rule)
-        if column.kind in ("date", "timestamp") and column.is_service_date:
-            early = (typed.dt.date() if column.kind == "timestamp" else typed) < settings.programme_start_date
-            early = early.fill_null(False)
-            complain(early, column, "before_programme_start")
-            if early.any():  # where only the field becomes missing, what may be a birth date must not stay
-                typed = typed.set(early, None)
-                local_date = None if local_date is None else local_date.set(early, None)
+        if is_shared:
+            done = done.repeated(text.get_column(SHARED_ROW))
+        for rule, mask in done.faults:
+            complain(mask, column, rule)
         if column.landed_name is not None:
-            landed[column.landed_name] = typed.cast(_POLARS_TYPES[column.landed_type]).alias(column.landed_name)
-        if column.local_date_as and local_date is not None:
-            landed[column.local_date_as] = local_date.alias(column.local_date_as)
+            landed[column.landed_name] = done.typed.cast(_POLARS_TYPES[column.landed_type]).alias(column.landed_name)
+        if column.local_date_as and done.local_date is not None:
+            landed[column.local_date_as] = done.local_date.alias(column.local_date_as)
     frame = pl.DataFrame([*landed.values(), rows])
     problems.extend(_row_rules(frame, text, contract))
     ownerless = deidentification.rows_without_shift(frame, contract, settings)
@@ -123,6 +114,53 @@ def cast(
         )
     frame = deidentification.shift_dates(frame, contract, settings=settings, pseudonymiser=pseudonymiser)
     return Cast(frame, pl.concat(problems) if problems else empty_problems())
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A column as it lands, and which rows break which rule."""
+
+    typed: pl.Series
+    faults: list[tuple[str, pl.Series]]
+    local_date: pl.Series | None
+
+    def repeated(self, places: pl.Series) -> _Done:
+        """The column of rows that share its values."""
+        faults = [(rule, mask.gather(places)) for rule, mask in self.faults if mask.any()]
+        local_date = None if self.local_date is None else self.local_date.gather(places)
+        return _Done(self.typed.gather(places), faults, local_date)
+
+
+def _column(
+    column: Column,
+    text: pl.DataFrame,
+    *,
+    settings: Settings,
+    pseudonymiser: Pseudonymiser,
+    namespace: str,
+    time_zone: str | None,
+) -> _Done:
+    """One column of a frame, by its kind and by what every column is asked."""
+    values = (
+        text.get_column(column.name)
+        if column.name in text.columns
+        else pl.Series(column.name, dtype=pl.String).clear(len(text))
+    )
+    typed, faults, local_date = deidentification.typed(
+        values, column, text, settings=settings, namespace=namespace
+    ) or _typed(values, column, text, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone)
+    if column.kind == "clinical_code":
+        typed, faults = _clinical_codes(values, column, text, settings)
+    found = [("required", values.is_null())] if column.is_required else []
+    found += [(rule, mask.fill_null(False) & values.is_not_null()) for rule, mask in faults]
+    if column.kind in ("date", "timestamp") and column.is_service_date:
+        early = (typed.dt.date() if column.kind == "timestamp" else typed) < settings.programme_start_date
+        early = early.fill_null(False)
+        found.append(("before_programme_start", early))
+        if early.any():  # where only the field becomes missing, what may be a birth date must not stay
+            typed = typed.set(early, None)
+            local_date = None if local_date is None else local_date.set(early, None)
+    return _Done(typed, found, local_date)
 
 
 @cache
@@ -253,13 +291,24 @@ def _dates(values: pl.Series, column: Column) -> Typed:
         typed = values if values.dt.year().is_between(0, _LAST_YEAR).all() else _of_four_digits(values)
         is_partial = nulls(values, pl.Boolean).fill_null(False)
     else:
-        typed = values.set(~has_form(values, _DATE_FORM), None).str.to_date("%Y-%m-%d", strict=False)
-        is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
+        is_shaped = has_form(values, _DATE_FORM)
+        shaped = values if is_shaped.all() else values.set(~is_shaped, None)
+        typed = shaped.str.to_date("%Y-%m-%d", strict=False)
+        is_partial = _is_partial_date(values, typed)
     wrong = typed.is_null()
     bounds = pl.Series([column.minimum or "1850-01-01", _LATEST_POSSIBLE_YEAR]).str.to_date("%Y-%m-%d")
     outside = ((typed < bounds[0]) | (typed >= bounds[1])).fill_null(False)
     faults = [("partial_date", is_partial), ("date", wrong & ~is_partial), ("range", outside)]
     return typed.set(outside, None) if outside.any() else typed, faults, None
+
+
+def _is_partial_date(values: pl.Series, typed: pl.Series) -> pl.Series:
+    """Which texts that became no date are a year or a month; only those are looked at, as they are few."""
+    odd = typed.is_null() & values.is_not_null()
+    none = pl.Series([False]).new_from_index(0, len(values))
+    if not odd.any():
+        return none
+    return none.scatter(odd.arg_true(), values.filter(odd).str.contains(_PARTIAL_DATE))
 
 
 def _of_four_digits(days: pl.Series) -> pl.Series:
@@ -290,7 +339,7 @@ def _timestamps(values: pl.Series, time_zone: str | None) -> Typed:
     outside = (work.get_column("utc").dt.year() >= int(_LATEST_POSSIBLE_YEAR[:4])).fill_null(False)
     utc = work.get_column("utc").alias(name)
     local_date = work.get_column("local").dt.date().set(wrong, None)
-    is_partial = values.str.contains(_PARTIAL_DATE).fill_null(False)
+    is_partial = _is_partial_date(values, utc)
     faults = [
         ("partial_date", is_partial),
         ("timestamp", wrong & ~lacks_offset & ~is_partial),

@@ -337,6 +337,13 @@ class _Codes:
     counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"text": pl.String, "count": pl.Int64}))
 
 
+def looks_at(contract: Contract) -> set[str]:
+    """The columns of a contract that a ``ColumnJudge`` needs to see."""
+    return {column.name for column in contract.columns if column.kind in _JUDGED_KINDS} | (
+        {person} if (person := _person_column(contract)) else set()
+    )
+
+
 class ColumnJudge:
     """Looks at the contracted columns of one file, batch by batch, and says at the end which carry identifiers.
 

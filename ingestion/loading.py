@@ -16,15 +16,15 @@ from typing import Any
 
 import polars as pl
 
-from caseness.settings import IdentifierPolicy, Settings
+from caseness.settings import Deidentification, IdentifierPolicy, Settings
 from ingestion import deidentification, landing, reading
-from ingestion.batches import Batch, ReadContext, Recognition
+from ingestion.batches import SHARED_ROW, Batch, ReadContext, Recognition, whole_text
 from ingestion.casting import cast, empty_problems
 from ingestion.contracts import Contract, contracts
 from ingestion.delivery import FILE_NAME, Delivery, read_delivery
 from ingestion.erasure import Forgotten, hanging_columns, owner_mark
 from ingestion.files import SourceFile
-from ingestion.identifier_gate import ColumnJudge
+from ingestion.identifier_gate import ColumnJudge, looks_at
 from ingestion.problems import NOT_CONTRACTED, REMEDIES, Problem, RefusedFile
 from ingestion.pseudonyms import Key, Pseudonymiser, read_key
 from ingestion.reading import ROW_NUMBER
@@ -359,17 +359,19 @@ class _Loading:
         """Cast every stream of a batch; a record with a fault in one stream is held back in all of them."""
         texts = batch.texts()
         casts, problems = {}, []
-        self._positive_risk_seen += _positive_risk_items(texts.get("questionnaire_answers"))
-        if held and "questionnaire_answers" in texts:
-            answers = texts["questionnaire_answers"]
-            self._file.positive_risk_items_held_back += _positive_risk_items(
-                answers.filter(pl.col(ROW_NUMBER).is_in(sorted(held)))
-            )
+        at_risk = _rows_of_positive_risk_items(texts.get("questionnaire_answers"))
+        self._positive_risk_seen += len(at_risk)
+        if held:
+            self._file.positive_risk_items_held_back += int(at_risk.is_in(sorted(held)).sum())
         for stream, text in texts.items():
             contract = contracts()[stream]
+            shared = batch.shared.get(stream) if SHARED_ROW in text.columns else None
             if held:
                 text = text.filter(~pl.col(ROW_NUMBER).is_in(sorted(held)))
-            if self._found.delivery.person and "person_code" not in text.columns:
+            if self._settings.deidentification is Deidentification.SAFE_HARBOR:  # its rules look across columns
+                text, shared = whole_text(text, shared), None
+            named = text.columns if shared is None else [*text.columns, *shared.columns]
+            if self._found.delivery.person and "person_code" not in named:
                 text = text.with_columns(pl.lit(self._found.delivery.person).alias("person_code"))
             done = cast(
                 text,
@@ -378,12 +380,16 @@ class _Loading:
                 pseudonymiser=self._pseudonymiser,
                 namespace=self._found.namespace,
                 time_zone=self._found.delivery.time_zone,
+                shared=shared,
             )
             casts[stream], left_out = _leave_out_rows_without_code(done.frame, contract)
             faulty = done.problems.get_column(ROW_NUMBER).unique()
+            judged = deidentification.contract_for(contract, self._settings)
+            if shared is not None:
+                text = whole_text(text, shared.select(looks_at(judged) & set(shared.columns)))
             self._judge.observe(
                 text,
-                deidentification.contract_for(contract, self._settings),
+                judged,
                 admitted=text.filter(~pl.col(ROW_NUMBER).is_in(faulty.implode())) if len(faulty) else text,
             )
             problems.append(self._erased(stream, done.frame))
@@ -404,10 +410,9 @@ class _Loading:
                 self._file.quarantined_by_rule[rule] = self._file.quarantined_by_rule.get(rule, 0) + count
         self._file.rows_quarantined += len(bad_rows)
         self._file.rows_admitted = self._file.rows_in - self._file.rows_quarantined
-        if len(bad_rows) and "questionnaire_answers" in texts:
-            answers = texts["questionnaire_answers"]
-            lost = answers.filter(pl.col(ROW_NUMBER).is_in(bad_rows.implode()))
-            self._file.positive_risk_items_held_back += _positive_risk_items(lost)
+        if len(bad_rows) and len(at_risk):
+            lost = at_risk.is_in(bad_rows.implode())
+            self._file.positive_risk_items_held_back += int(lost.sum())
         stated = self._found.delivery.stated_at
         for stream, frame in casts.items():
             kept = frame.filter(~pl.col(ROW_NUMBER).is_in(bad_rows.implode())) if len(bad_rows) else frame
@@ -506,17 +511,14 @@ def _is_any_of(values: pl.Series, numbers: Sequence[str]) -> pl.Series:
     return found.fill_null(False)
 
 
-def _positive_risk_items(answers: pl.DataFrame | None) -> int:
-    """How many answers to risk items are positive, read leniently because these rows were not admitted."""
-    if (
-        answers is None
-        or answers.is_empty()
-        or not {"instrument_code", "item_number", "answer_value"} <= set(answers.columns)
-    ):
-        return 0
+def _rows_of_positive_risk_items(answers: pl.DataFrame | None) -> pl.Series:
+    """The row of each positive answer to a risk item, read leniently because the row may not be admitted."""
+    needed = ["instrument_code", "item_number", "answer_value"]
+    if answers is None or answers.is_empty() or not set(needed) <= set(answers.columns):
+        return pl.Series(ROW_NUMBER, [], dtype=pl.Int64)
     rules = definitions("risk_items")
     numbers = sorted({row["item_number"] for row in rules})
-    asked = answers.filter(_is_any_of(answers.get_column("item_number"), numbers))
+    asked = answers.select(*needed, ROW_NUMBER).filter(_is_any_of(answers.get_column("item_number"), numbers))
     asked = asked.filter(pl.col("instrument_code").is_in(sorted({row["instrument_code"] for row in rules})))
     asked = asked.with_columns(pl.col("item_number").cast(pl.String))
     value = pl.col("answer_value").cast(pl.Float64, strict=False)
@@ -527,4 +529,4 @@ def _positive_risk_items(answers: pl.DataFrame | None) -> int:
             & (pl.col("item_number") == row["item_number"])
             & _COMPARE[row["comparator"]](value, float(row["threshold_value"]))
         )
-    return asked.filter(is_positive.fill_null(False)).height
+    return asked.filter(is_positive.fill_null(False)).get_column(ROW_NUMBER)

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caseness.settings import Settings
-from ingestion.batches import Batch, ReadContext, Recognition
+from ingestion.batches import Batch, ReadContext, Recognition, whole_text
 from ingestion.delivery import Delivery
 from ingestion.files import SourceFile
 from ingestion.problems import RefusedFile
@@ -184,7 +185,9 @@ def _said(file: SourceFile, home: Path, *, person: str | None) -> dict[str, Any]
             said["lost"] += batch.lost_fields
             for name, count in batch.identifier_fields.items():
                 said["never_read"][name] = said["never_read"].get(name, 0) + count
-            for stream, frame in batch.texts().items():
+            for stream, text in batch.texts().items():
+                frame = whole_text(text, batch.shared.get(stream))
+                frame = frame.with_columns(pl.all().exclude(ROW_NUMBER).cast(pl.String))
                 rows.setdefault(stream, []).extend(frame.select(sorted(frame.columns)).to_dicts())
     except RefusedFile as refusal:
         return {"refused": (refusal.rule, refusal.row)}
@@ -358,13 +361,13 @@ def test_plain_forms_are_read_at_once_and_only_the_odd_one_apart(tmp_path: Path)
     assert len(frame) == 19 * 9
     assert {number for number, _, _ in batch.faults} == {8}
     assert frame.filter(frame[ROW_NUMBER] == 3)["answer_value"].to_list() == [
-        "2",
-        "3",
-        "0",
-        "1",
-        "2",
-        "3",
-        "0",
-        "1",
-        "2",
+        2,
+        3,
+        0,
+        1,
+        2,
+        3,
+        0,
+        1,
+        2,
     ]

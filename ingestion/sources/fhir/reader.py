@@ -105,6 +105,7 @@ def _line_batches(file: SourceFile, reading: Reading, *, limit_bytes: int) -> It
             reading.batch = Batch()
         reading.batch.identifier_fields.update(plain.identifier_fields)
         reading.batch.frames = plain.frames
+        reading.batch.shared = dict.fromkeys(plain.frames, plain.shared)
         for number, start, end in plain.odd:
             _read_entry(_Entry(first + number + 1, orjson.loads(block[start:end])), reading, handlers)
         reading.batch.records = plain.lines

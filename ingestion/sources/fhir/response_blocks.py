@@ -8,8 +8,9 @@ response that needs its surroundings, or that breaks a rule, is named in ``Read.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from ingestion.batches import SHARED_ROW
 from ingestion.json_blocks import line_ends
 from ingestion.reading import ROW_NUMBER
 from ingestion.sources.fhir.elements import Resource, source, word
@@ -36,6 +38,7 @@ from ingestion.sources.fhir.questionnaires import (
 from ingestion.sources.fhir.surroundings import Reading
 
 Numbers = Any  # a numpy array
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,8})")
 _KIND = "QuestionnaireResponse"
 _CHUNK_BYTES = 1 << 20
 _LARGEST_EXACT = 2.0**53
@@ -104,9 +107,12 @@ _NAMED = (
 
 @dataclass(frozen=True)
 class Read:
-    """A block: rows of the streams, how many lines it had, and the places of the lines to be read one by one."""
+    """A block: rows of the streams, what the rows of a response share, how many lines it had, and those to be read
+    one by one.
+    """
 
     frames: dict[str, pl.DataFrame]
+    shared: pl.DataFrame
     lines: int
     identifier_fields: Counter[str]
     odd: list[tuple[int, int, int]]  # line (from 0), first byte, last byte
@@ -140,19 +146,14 @@ def read_block(block: bytes, first: int, reading: Reading, forms: Forms) -> Read
     frames = {}
     for stream, (rows, columns) in answered.items():
         kept = ~responses.is_odd[rows]
-        rows = pl.Series(rows[kept].astype(np.uint32))
+        rows = pl.Series(SHARED_ROW, rows[kept].astype(np.uint32))
         if len(rows):
-            frames[stream] = pl.DataFrame(
-                [
-                    *(column.gather(rows) for column in base),
-                    *(column.filter(pl.Series(kept)) for column in columns),
-                    (rows.cast(pl.Int64) + (first + 1)).alias(ROW_NUMBER),
-                ]
-            )
+            numbers = (rows.cast(pl.Int64) + (first + 1)).alias(ROW_NUMBER)
+            frames[stream] = pl.DataFrame([*(column.filter(pl.Series(kept)) for column in columns), rows, numbers])
     odd = np.flatnonzero(responses.is_odd)
     starts = np.concatenate(([0], ends[:-1] + 1))
     lines = list(zip(odd.tolist(), starts[odd].tolist(), ends[odd].tolist(), strict=True))
-    return Read(frames, len(ends), _never_read(responses), lines)
+    return Read(frames, pl.DataFrame(base), len(ends), _never_read(responses), lines)
 
 
 def _table(block: bytes, lines: int) -> pa.Table | None:
@@ -348,9 +349,9 @@ def _streams(
                 rows,
                 [
                     _picked("instrument_code", [instrument for instrument, _ in asked_items], question),
-                    _picked("item_number", [str(item) for _, item in asked_items], question),
+                    _picked("item_number", [item for _, item in asked_items], question),
                     _picked("answer_state", [answer.state for answer, _ in final.found], given),
-                    _picked("answer_value", [answer.value for answer, _ in final.found], given),
+                    _picked("answer_value", _as_numbers([answer.value for answer, _ in final.found]), given),
                     _picked("answer_value_kind", [answer.kind for answer, _ in final.found], given),
                 ],
             ),
@@ -472,8 +473,16 @@ def _each(places: Numbers, function: Any) -> Numbers:
     return np.array([function(one) for one in different.tolist()], dtype=np.int64)[inverse]
 
 
-def _picked(name: str, values: list[str | None], places: Numbers) -> pl.Series:
-    return pl.Series(name, values, dtype=pl.String).gather(places.astype(np.uint32))
+def _picked(name: str, values: Sequence[str | int | None], places: Numbers) -> pl.Series:
+    is_number = any(isinstance(value, int) for value in values)
+    return pl.Series(name, values, dtype=pl.Int64 if is_number else pl.String).gather(places.astype(np.uint32))
+
+
+def _as_numbers(values: list[str | None]) -> Sequence[str | int | None]:
+    """The values as whole numbers where each is one, so that they need not be read again."""
+    if all(value is None or _WHOLE.fullmatch(value) for value in values):
+        return [None if value is None else int(value) for value in values]
+    return values
 
 
 def _plain(value: Any) -> Any:
