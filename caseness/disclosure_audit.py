@@ -56,6 +56,17 @@ class Profile:
             return max(low, self.redact_at_or_below + 1), min(high, ceiling)
         return (1 if self.is_zero_shown else 0), self.redact_at_or_below
 
+    def published(self, count: int) -> tuple[int | None, str]:
+        """What the macros of ``macros/disclosure`` make of a count of as many people, in whole numbers."""
+        if count == 0:
+            return (0, "zero") if self.is_zero_shown else (None, "suppressed")
+        if count <= self.redact_at_or_below:
+            return None, "suppressed"
+        base = self.rounding_base
+        if self.rounding_mode == "midpoint":
+            return (count + base - 1) // base * base - base // 2, "shown"
+        return (2 * count + base) // (2 * base) * base, "shown"
+
     def is_publishable(self, count: int, status: str) -> bool:
         """Whether a shown number is one the rule can produce."""
         if status == "zero":
@@ -121,13 +132,27 @@ class Cell:
     whole: tuple[Part, ...] = ()
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """A published share: the sum of ``parts`` lies between ``low`` and ``high`` times the sum of ``whole``."""
+
+    parts: tuple[Part, ...]
+    whole: tuple[Part, ...]
+    low: float
+    high: float
+
+
 @dataclass
 class System:
-    """Cells and base variables of one family; ``within`` lists pairs (part, whole) of base variables."""
+    """Cells and base variables of one family; ``within`` lists pairs (part, whole) of base variables.
+
+    ``ratios`` are shares that were made from true counts. Shares made from published counts add nothing.
+    """
 
     family: str
     cells: list[Cell] = field(default_factory=list)
     within: list[tuple[Part, Part]] = field(default_factory=list)
+    ratios: list[Ratio] = field(default_factory=list)
 
 
 class _Programme:
@@ -154,6 +179,10 @@ class _Programme:
         for part, whole in system.within:
             if part in names and whole in names:
                 add({names[part]: 1.0, names[whole]: -1.0}, -np.inf, 0)
+        for ratio in system.ratios:
+            some, all_ = self._sum(ratio.parts), self._sum(ratio.whole)
+            for share, low, high in ((ratio.low, 0.0, np.inf), (ratio.high, -np.inf, 0.0)):
+                add({index: some.get(index, 0.0) - share * all_.get(index, 0.0) for index in some | all_}, low, high)
         for number, cell in enumerate(switched, start=len(names)):
             own, everybody = self._sum(cell.parts), self._sum(cell.whole)
             add({**own, number: -float(ceiling)}, -np.inf, profile.redact_at_or_below + slack)

@@ -1,0 +1,1 @@
+"""How much an attacker recovers of small counts under each rule of publication."""
