@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 import ingestion
-from caseness import __version__, build_state, disclosure_audit, journal, warehouse
+from caseness import __version__, build_state, disclosure_attack, disclosure_audit, journal, warehouse
 from caseness.dbt_runner import project_folder, run_dbt
 from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError
 from caseness.faults import fault_point
@@ -72,7 +72,7 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
     started = time.monotonic()
     with journal.exclusive(settings.paths.lock, purpose="publish"):
         state = _ready(settings)
-        profile = disclosure_audit.disclosure_profile(settings.disclosure_profile.value)
+        profile = disclosure_attack.disclosure_profile(settings.disclosure_profile.value)
         working = settings.paths.temporary / "publishing.duckdb"
         try:
             build_state.copied(settings, state, working)
@@ -151,7 +151,7 @@ def _ready(settings: Settings) -> dict[str, Any]:
     return state
 
 
-def _audited(connection: Any, profile: disclosure_audit.Profile) -> tuple[list[str], dict[str, Any], dict[str, int]]:
+def _audited(connection: Any, profile: disclosure_attack.Profile) -> tuple[list[str], dict[str, Any], dict[str, int]]:
     """Audit; what the attacker breaks is dropped where the declaration allows it. Returns drops, report, table sizes.
 
     Families of tables are attacked one by one, so that dropping one says nothing new about another.
@@ -171,7 +171,7 @@ def _audited(connection: Any, profile: disclosure_audit.Profile) -> tuple[list[s
     attacks, dropped, hopeless = [], [], []
     for key, system in [*outcomes.items(), *flows.items()]:
         left = _ATTACK_SECONDS - (time.monotonic() - started)
-        found = disclosure_audit.attack(system, profile, seconds=max(left, 0.0))
+        found = disclosure_attack.attack(system, profile, seconds=max(left, 0.0))
         attacks.append(found)
         # A question the attacker could not finish is not an answer: what is unknown is treated as broken.
         if found.is_safe:
@@ -228,7 +228,7 @@ def _release_id(state: dict[str, Any], profile: str, settings: Settings) -> str:
 
 
 def _write_metadata(
-    connection: Any, settings: Settings, state: dict[str, Any], profile: disclosure_audit.Profile, release_id: str
+    connection: Any, settings: Settings, state: dict[str, Any], profile: disclosure_attack.Profile, release_id: str
 ) -> None:
     loads = [row for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"]
     span = connection.execute(

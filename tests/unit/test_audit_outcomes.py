@@ -15,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from caseness import build_state, disclosure_audit, release, warehouse
+from caseness import build_state, disclosure_attack, release, warehouse
 from caseness.errors import CheckFailedError
 from caseness.settings import Settings
 from expectations.checking import CheckReport, Finding
@@ -29,7 +29,7 @@ _FLOW_COLUMNS = "instrument_code varchar, from_week integer, to_week integer, fr
 
 def _audited(tables: Tables, folder: Path) -> tuple[list[str], Tables]:
     """Run the audit over the tables, write the release's file as publish does, and read it back."""
-    profile = disclosure_audit.disclosure_profile("opensafely")
+    profile = disclosure_attack.disclosure_profile("opensafely")
     names = sorted({row["table_name"] for row in release.publication_rows()})
     with duckdb.connect() as connection:
         connection.execute("create schema publication; create schema marts")
@@ -185,7 +185,7 @@ def test_a_broken_family_is_dropped_and_absent_from_the_release(case: str, tmp_p
 
 def _patched_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     """A solver that never comes to an end: status 1, no solution."""
-    monkeypatch.setattr(disclosure_audit, "milp", lambda *_, **__: SimpleNamespace(status=1, x=None))
+    monkeypatch.setattr(disclosure_attack, "milp", lambda *_, **__: SimpleNamespace(status=1, x=None))
 
 
 def test_a_question_without_an_answer_is_a_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from caseness import disclosure_audit
 from caseness.dbt_runner import project_folder
-from caseness.disclosure_audit import Cell, System, attack, disclosure_profile
+from caseness.disclosure_attack import AttackReport, Cell, System, attack, disclosure_profile
 
 VECTORS = {
     "opensafely": {0: 0, 1: None, 3: None, 7: None, 8: 10, 16: 15, 18: 20, 23: 25, 31: 30, 44: 45, 12: 10, 13: 15},
@@ -178,7 +178,7 @@ def _outcome(denominator: tuple[int | None, str], numerator: tuple[int | None, s
     }
 
 
-def _attacked(overview: list[dict[str, Any]], groups: list[dict[str, Any]]) -> disclosure_audit.AttackReport:
+def _attacked(overview: list[dict[str, Any]], groups: list[dict[str, Any]]) -> AttackReport:
     profile = disclosure_profile("opensafely")
     systems = disclosure_audit.outcome_systems(overview, groups, profile)
     return attack(systems[("sex" if groups else "all"), "recovery"], profile, seconds=60)
