@@ -8,12 +8,13 @@ is recovered. Method: Fischetti and Salazar 2000.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 
 from screening.definitions import definitions
 
@@ -21,6 +22,7 @@ NO_CEILING = 10**9
 _NARROW_WIDTH = 1
 _MOST_NODES = 20_000
 _SLACK_COURSES = 20
+_FEW_LEFT, _SHRINKS, _ROUGHLY = 4, 0.9, 0.2
 _INFEASIBLE, _UNBOUNDED = 2, 3
 
 
@@ -30,6 +32,7 @@ class Profile:
 
     name: str
     redact_at_or_below: int
+    all_or_none_margin: int
     is_zero_shown: bool
     rounding_base: int
     rounding_mode: str
@@ -74,9 +77,21 @@ class Profile:
 def disclosure_profile(name: str) -> Profile:
     """The profile's row."""
     row = next(row for row in definitions("disclosure_profiles") if row["disclosure_profile"] == name)
+    return _profile(name, row)
+
+
+def profile_of_release(manifest: Mapping[str, Any]) -> Profile:
+    """The profile as it was when a release was made; before releases said so, only everybody was hidden, not nearly."""
+    if "disclosure_rule" in manifest:
+        return Profile(**manifest["disclosure_rule"])
+    return replace(disclosure_profile(manifest["disclosure_profile"]), all_or_none_margin=0)
+
+
+def _profile(name: str, row: Mapping[str, str]) -> Profile:
     return Profile(
         name=name,
         redact_at_or_below=int(row["redact_at_or_below"]),
+        all_or_none_margin=int(row["all_or_none_margin"]),
         is_zero_shown=row["is_zero_shown"] == "true",
         rounding_base=int(row["rounding_base"]),
         rounding_mode=row["rounding_mode"],
@@ -96,7 +111,9 @@ class AttackReport:
     recovered_within_one: int = 0
     unanswered: int = 0
     contradictions: int = 0
+    questions: int = 0
     seconds: float = 0.0
+    hits: list[Part] = field(default_factory=list)  # what was recovered, or could not be shown to be safe
 
     @property
     def is_broken(self) -> bool:
@@ -114,17 +131,54 @@ Part = tuple[str, ...]
 
 @dataclass
 class Cell:
-    """One published count: where it stands, what it says, and the variables that sum to it.
+    """One published count: where it stands, what it says, and the variables that sum to it (``less`` are subtracted).
 
-    A hidden numerator is small, or it is everybody: ``whole`` names the variables that everybody is.
+    A hidden numerator is at most ``small``, or the others of its denominator (its variables are ``whole``) are at most
+    ``few``.
     """
 
     key: Part
-    low: int
-    high: int
+    low: float
+    high: float
     parts: tuple[Part, ...]
     is_protected: bool = False
     whole: tuple[Part, ...] = ()
+    small: int = 0
+    few: int = 0
+    less: tuple[Part, ...] = ()
+
+
+def numerator_cells(
+    key: Part,
+    interval: tuple[float, float],
+    parts: tuple[Part, ...],
+    whole: tuple[Part, ...],
+    profile: Profile,
+    *,
+    is_hidden: bool,
+    is_protected: bool,
+) -> tuple[list[Cell], list[Relation]]:
+    """A numerator as the attacker knows it. It and the others of its denominator are both counts of people.
+
+    Hidden, one of the two is small, and neither may be recovered; shown, neither is.
+    """
+    margin = profile.all_or_none_margin
+    if not is_hidden:
+        others = tuple((part, 1) for part in whole) + tuple((part, -1) for part in parts)
+        return [Cell(key, *interval, parts)], [Relation(others, margin + 1 if margin else 0, float("inf"))]
+    small = max(margin, profile.redact_at_or_below)
+    own = Cell(key, 0, interval[1], parts, is_protected=is_protected, whole=whole, small=small, few=margin)
+    rest = Cell((*key, "others"), 0, float("inf"), whole, is_protected=is_protected, less=parts)
+    return [own, rest], []
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A sum of variables, each with its sign, that lies between two numbers whatever the data are."""
+
+    terms: tuple[tuple[Part, int], ...]
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -141,27 +195,32 @@ class Ratio:
 class System:
     """Cells and base variables of one family; ``within`` lists pairs (part, whole) of base variables.
 
-    ``ratios`` are shares that were made from true counts. Shares made from published counts add nothing.
+    ``ratios`` are shares that were made from true counts. Shares made from published counts add nothing. ``relations``
+    hold by definition; one that names a variable of no cell is passed over.
     """
 
     family: str
     cells: list[Cell] = field(default_factory=list)
     within: list[tuple[Part, Part]] = field(default_factory=list)
     ratios: list[Ratio] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
 
 
 class _Programme:
-    """A system as an integer programme over its base variables, and one switch for each hidden numerator."""
+    """A system as an integer programme over its base variables, and one switch for each hidden numerator: off, it is
+    small; on, the others are few.
+    """
 
-    def __init__(self, system: System, profile: Profile, *, slack: int) -> None:
+    def __init__(self, system: System, *, slack: int) -> None:
         names: dict[Part, int] = {}
         for cell in system.cells:
-            for part in (*cell.parts, *cell.whole):
+            for part in (*cell.parts, *cell.whole, *cell.less):
                 names.setdefault(part, len(names))
         self._names = names
         switched = [cell for cell in system.cells if cell.whole]
         self.width = len(names) + len(switched)
-        ceiling = max((cell.high for cell in system.cells if not cell.is_protected), default=0) + slack
+        known = (cell.high for cell in system.cells if not cell.is_protected and np.isfinite(cell.high))
+        ceiling = max(known, default=0) + slack
         rows: list[dict[int, float]] = []
         bounds: list[tuple[float, float]] = []
 
@@ -170,7 +229,7 @@ class _Programme:
             bounds.append((low, high))
 
         for cell in system.cells:
-            add(self._sum(cell.parts), cell.low, cell.high + (slack if cell.is_protected else 0))
+            add(self._net(cell), cell.low, cell.high + (slack if cell.is_protected else 0))
         for part, whole in system.within:
             if part in names and whole in names:
                 add({names[part]: 1.0, names[whole]: -1.0}, -np.inf, 0)
@@ -178,11 +237,17 @@ class _Programme:
             some, all_ = self._sum(ratio.parts), self._sum(ratio.whole)
             for share, low, high in ((ratio.low, 0.0, np.inf), (ratio.high, -np.inf, 0.0)):
                 add({index: some.get(index, 0.0) - share * all_.get(index, 0.0) for index in some | all_}, low, high)
+        for relation in system.relations:
+            if all(part in names for part, _ in relation.terms):
+                summed: dict[int, float] = {}
+                for part, sign in relation.terms:
+                    summed[names[part]] = summed.get(names[part], 0.0) + sign
+                add(summed, relation.low, relation.high)
         for number, cell in enumerate(switched, start=len(names)):
             own, everybody = self._sum(cell.parts), self._sum(cell.whole)
-            add({**own, number: -float(ceiling)}, -np.inf, profile.redact_at_or_below + slack)
-            short = {index: own.get(index, 0.0) - everybody.get(index, 0.0) for index in own | everybody}
-            add({**short, number: -float(ceiling)}, -float(ceiling), np.inf)
+            add({**own, number: -float(ceiling)}, -np.inf, cell.small + slack)
+            others = {index: everybody.get(index, 0.0) - own.get(index, 0.0) for index in own | everybody}
+            add({**others, number: float(ceiling)}, -np.inf, ceiling + cell.few + slack)
         data = [(row, column, value) for row, entry in enumerate(rows) for column, value in entry.items()]
         matrix = coo_matrix(
             ([value for _, _, value in data], ([row for row, _, _ in data], [column for _, column, _ in data])),
@@ -200,21 +265,29 @@ class _Programme:
             total[self._names[part]] = total.get(self._names[part], 0.0) + 1.0
         return total
 
+    def _net(self, cell: Cell) -> dict[int, float]:
+        total = self._sum(cell.parts)
+        for index, weight in self._sum(cell.less).items():
+            total[index] = total.get(index, 0.0) - weight
+        return total
+
     def target(self, cell: Cell) -> np.ndarray:
         """The cell's value as a row over the variables."""
         row = np.zeros(self.width)
-        for index, weight in self._sum(cell.parts).items():
+        for index, weight in self._net(cell).items():
             row[index] = weight
         return row
 
-    def extreme(self, target: np.ndarray, sign: int, *, seconds: float) -> tuple[str, np.ndarray | None]:
-        """``answered`` with the solution, ``contradiction`` or ``unanswered``."""
+    def extreme(
+        self, target: np.ndarray, sign: int, *, seconds: float, gap: float = 0.0
+    ) -> tuple[str, np.ndarray | None]:
+        """``answered`` with a solution within a share ``gap`` of the best, ``contradiction`` or ``unanswered``."""
         answer = milp(
             sign * target,
             constraints=self._constraint,
             integrality=np.ones(self.width),
             bounds=self._bounds,
-            options={"node_limit": _MOST_NODES, "time_limit": max(seconds, 1e-3), "mip_rel_gap": 0.0},
+            options={"node_limit": _MOST_NODES, "time_limit": max(seconds, 1e-3), "mip_rel_gap": gap},
         )
         if answer.status == _INFEASIBLE:
             return "contradiction", None
@@ -225,7 +298,7 @@ class _Programme:
         return "unanswered", None
 
 
-def attack(system: System, profile: Profile, *, seconds: float) -> AttackReport:
+def attack(system: System, *, seconds: float) -> AttackReport:
     """Bound every protected cell of ``system``. A question that is not answered within its nodes is unanswered.
 
     A count may be hidden because few people are behind many courses: where counts of at most the limit contradict each
@@ -234,42 +307,93 @@ def attack(system: System, profile: Profile, *, seconds: float) -> AttackReport:
     """
     started = time.monotonic()
     protected = [cell for cell in system.cells if cell.is_protected]
-    report = AttackReport(system.family, protected_cells=len(protected))
     if not protected:
-        return report
+        return AttackReport(system.family)
     for slack in (0, _SLACK_COURSES):
-        report.contradictions = report.recovered_exactly = report.recovered_within_one = report.unanswered = 0
-        _ask(_Programme(system, profile, slack=slack), protected, report, seconds - (time.monotonic() - started))
-        if not report.contradictions:
+        tried = AttackReport(system.family, protected_cells=len(protected))
+        left = seconds - (time.monotonic() - started)
+        _Questions(_Programme(system, slack=slack), protected, tried, left).ask()
+        if not tried.contradictions:
             break
-    report.seconds = round(time.monotonic() - started, 2)
-    return report
+    tried.seconds = round(time.monotonic() - started, 2)
+    return tried
 
 
-def _ask(programme: _Programme, protected: Sequence[Cell], report: AttackReport, seconds: float) -> None:
-    started = time.monotonic()
-    targets = np.array([programme.target(cell) for cell in protected])
-    least, most = np.full(len(protected), np.inf), np.full(len(protected), -np.inf)
-    for number in range(len(protected)):
-        ends: list[float] = []
-        for sign in (1, -1):
-            if most[number] - least[number] > _NARROW_WIDTH:
+class _Questions:
+    """Every solution found is a witness for all cells: what each can be at least, and at most, so far."""
+
+    def __init__(
+        self,
+        programme: _Programme,
+        protected: Sequence[Cell],
+        report: AttackReport,
+        seconds: float,
+    ) -> None:
+        self._programme = programme
+        self._protected = protected
+        self._report = report
+        self._until = time.monotonic() + seconds
+        self._targets = csr_matrix(np.array([programme.target(cell) for cell in protected]))
+        self._least = np.full(len(protected), np.inf)
+        self._most = np.full(len(protected), -np.inf)
+
+    def ask(self) -> None:
+        """First of many cells at once, which settles most; then of those that are left, one by one."""
+        chance = np.random.default_rng(0)  # which questions are put depends on the tables alone
+        weights = np.ones(len(self._protected))
+        while True:
+            left = self._unsettled()
+            if len(left) <= _FEW_LEFT:
                 break
-            left = seconds - (time.monotonic() - started)
-            says, solution = programme.extreme(targets[number], sign, seconds=left)
+            together = np.zeros(len(self._protected))
+            together[left] = weights[left]
+            objective = np.asarray(self._targets.T @ together).ravel()
+            for sign in (1, -1):
+                says, _ = self._put(objective, sign, gap=_ROUGHLY)
+                if says == "contradiction":
+                    return
+            if len(self._unsettled()) > _SHRINKS * len(left):
+                break
+            weights = chance.choice([-1.0, 1.0], len(self._protected))
+        for number in self._unsettled():
+            self._ask_of(int(number))
+            if self._report.contradictions:
+                return
+
+    def _unsettled(self) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return np.flatnonzero(~(self._most - self._least > _NARROW_WIDTH))
+
+    def _is_settled(self, number: int) -> bool:
+        return bool(self._most[number] - self._least[number] > _NARROW_WIDTH)
+
+    def _put(self, target: np.ndarray, sign: int, *, gap: float = 0.0) -> tuple[str, np.ndarray | None]:
+        says, solution = self._programme.extreme(target, sign, seconds=self._until - time.monotonic(), gap=gap)
+        self._report.questions += 1
+        if says == "contradiction":
+            self._report.contradictions += 1
+        if solution is not None:
+            values = np.round(self._targets @ np.round(solution))
+            self._least, self._most = np.minimum(self._least, values), np.maximum(self._most, values)
+        return says, solution
+
+    def _ask_of(self, number: int) -> None:
+        target = self._targets[number].toarray().ravel()
+        for sign in (1, -1):
+            if self._is_settled(number):
+                return
+            says, _ = self._put(target, sign)
             if says == "contradiction":
-                report.contradictions += 1
                 return
             if says == "unbounded":
-                most[number] = np.inf
-                break
-            if solution is None:
-                report.unanswered += 1
-                break
-            values = np.round(targets @ np.round(solution))
-            least, most = np.minimum(least, values), np.maximum(most, values)
-            ends.append(float(values[number]))
-        if len(ends) == 2 and most[number] - least[number] <= _NARROW_WIDTH:
-            gap = round(ends[1] - ends[0])
-            report.recovered_exactly += gap == 0
-            report.recovered_within_one += 0 < gap <= _NARROW_WIDTH
+                self._most[number] = np.inf
+            elif says == "unanswered":
+                self._report.unanswered += 1
+                self._report.hits.append(self._protected[number].key)
+                return
+        if self._is_settled(number):
+            return
+        gap = round(self._most[number] - self._least[number])
+        self._report.recovered_exactly += gap == 0
+        self._report.recovered_within_one += 0 < gap <= _NARROW_WIDTH
+        self._report.hits.append(self._protected[number].key)

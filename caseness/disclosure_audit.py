@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caseness.disclosure_attack import NO_CEILING, Cell, Part, Profile, System
+from caseness.disclosure_attack import NO_CEILING, Cell, Profile, Relation, System, numerator_cells
 
 Row = Mapping[str, Any]
 
@@ -40,7 +40,9 @@ def outcome_systems(overview: Sequence[Row], groups: Sequence[Row], profile: Pro
             chosen_values = [str(value)] if value is not None else values
             chosen = [name for name, day in stretches if row["period_start"] <= day <= row["period_end"]]
             for what in ("denominator", "numerator"):
-                system.cells.append(_cell(row, what, chosen_values, chosen, profile, ceiling))
+                cells, relations = _cells(row, what, chosen_values, chosen, profile, ceiling)
+                system.cells += cells
+                system.relations += relations
         system.within = [
             (("numerator", value, name), ("denominator", value, name)) for value in values for name, _ in stretches
         ]
@@ -60,20 +62,28 @@ def _highest(row: Row, profile: Profile) -> int:
     return profile.interval(row["denominator_count"], row["denominator_status"], NO_CEILING)[1]
 
 
-def _cell(row: Row, what: str, values: Sequence[str], stretches: Sequence[str], profile: Profile, ceiling: int) -> Cell:
+def _cells(
+    row: Row, what: str, values: Sequence[str], stretches: Sequence[str], profile: Profile, ceiling: int
+) -> tuple[list[Cell], list[Relation]]:
     status = row[f"{what}_status"]
-    if status == "not_applicable":
-        low = high = 0
-    else:
-        low, high = profile.interval(row[f"{what}_count"], status, ceiling)
-    is_hidden = status == "suppressed"
     parts = tuple((what, value, name) for value in values for name in stretches)
-    whole: tuple[Part, ...] = ()
-    if is_hidden and what == "numerator":
-        # Hidden because small, or because it is nobody or everybody: the attacker can not tell which.
-        low, high = 0, max(high, profile.interval(row["denominator_count"], row["denominator_status"], ceiling)[1])
-        whole = tuple(("denominator", value, name) for value in values for name in stretches)
-    return Cell((what, *values, *stretches), low, high, parts, is_protected=is_hidden, whole=whole)
+    key = (what, *values, *stretches)
+    if status == "not_applicable":
+        return [Cell(key, 0, 0, parts)], []
+    interval = profile.interval(row[f"{what}_count"], status, ceiling)
+    is_hidden = status == "suppressed"
+    if what == "denominator":
+        return [Cell(key, *interval, parts, is_protected=is_hidden)], []
+    most = profile.interval(row["denominator_count"], row["denominator_status"], ceiling)[1]
+    return numerator_cells(
+        key,
+        (interval[0], max(interval[1], most) if is_hidden else interval[1]),
+        parts,
+        tuple(("denominator", value, name) for value in values for name in stretches),
+        profile,
+        is_hidden=is_hidden,
+        is_protected=is_hidden,
+    )
 
 
 def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:
@@ -93,6 +103,13 @@ def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...],
             low, high = 0, NO_CEILING
         part = ("flow", str(row["from_band"]), str(row["to_band"]))
         system.cells.append(Cell(part, low, high, (part,), is_protected=row["episodes_status"] == "suppressed"))
+    for (instrument, week), system in systems.items():
+        for cell in system.cells:
+            if (instrument, week, cell.key[1]) in open_rows:  # then it is not true that nearly all moved to one place
+                others = tuple(
+                    (other.key, 1) for other in system.cells if other.key[1] == cell.key[1] and other != cell
+                )
+                system.relations.append(Relation(others, profile.all_or_none_margin + 1, float("inf")))
     return systems
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import orjson
 import ingestion
 from caseness import __version__, build_state, disclosure_attack, disclosure_audit, journal, warehouse
 from caseness.dbt_runner import project_folder, run_dbt
+from caseness.disclosure_union import Published, union_system
 from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError
 from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
@@ -92,8 +93,11 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
             )
             say("attacking them")
             with warehouse.writer(working, settings) as connection:
-                dropped, audit, tables = _audited(connection, profile)
                 release_id = _release_id(state, profile.name, settings)
+                earlier, unreadable = _earlier_releases(settings, but=release_id)
+                dropped, audit, tables = _audited(connection, profile, state, earlier, say=say)
+                audit["earlier_releases_attacked"] = [release.release_id for release in earlier]
+                audit["earlier_releases_not_readable"] = unreadable
                 folder = settings.paths.temporary / release_id
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
@@ -151,10 +155,18 @@ def _ready(settings: Settings) -> dict[str, Any]:
     return state
 
 
-def _audited(connection: Any, profile: disclosure_attack.Profile) -> tuple[list[str], dict[str, Any], dict[str, int]]:
+def _audited(
+    connection: Any,
+    profile: disclosure_attack.Profile,
+    state: dict[str, Any],
+    earlier: Sequence[Published] = (),
+    *,
+    say: Progress | None = None,
+) -> tuple[list[str], dict[str, Any], dict[str, int]]:
     """Audit; what the attacker breaks is dropped where the declaration allows it. Returns drops, report, table sizes.
 
-    Families of tables are attacked one by one, so that dropping one says nothing new about another.
+    Families of tables are attacked one by one first, which is fast and settles most; then everything published so far
+    is attacked together (``disclosure_union``).
     """
     names = sorted({row["table_name"] for row in publication_rows()})
     tables = {name: warehouse.table_rows(connection, f"publication.{name}") for name in names}
@@ -171,7 +183,7 @@ def _audited(connection: Any, profile: disclosure_attack.Profile) -> tuple[list[
     attacks, dropped, hopeless = [], [], []
     for key, system in [*outcomes.items(), *flows.items()]:
         left = _ATTACK_SECONDS - (time.monotonic() - started)
-        found = disclosure_attack.attack(system, profile, seconds=max(left, 0.0))
+        found = disclosure_attack.attack(system, seconds=max(left, 0.0))
         attacks.append(found)
         # A question the attacker could not finish is not an answer: what is unknown is treated as broken.
         if found.is_safe:
@@ -191,6 +203,12 @@ def _audited(connection: Any, profile: disclosure_attack.Profile) -> tuple[list[
             "the attacker recovers hidden counts of the whole service: " + ", ".join(hopeless[:5]),
             remedy="nothing was published; choose a stricter disclosure_profile or fewer measurement periods",
         )
+    (say or (lambda message: None))("attacking everything published so far")
+    together, coarsened = _attacked_together(
+        connection, profile, state, earlier, seconds=_ATTACK_SECONDS - (time.monotonic() - started)
+    )
+    dropped += coarsened
+    overview = warehouse.table_rows(connection, "publication.pub_service_overview")
     truth = warehouse.table_rows(connection, "marts.measure_results")
     accuracy = disclosure_audit.headline_accuracy(overview, truth, profile)
     if not accuracy.is_within_the_rule:
@@ -200,8 +218,9 @@ def _audited(connection: Any, profile: disclosure_attack.Profile) -> tuple[list[
         )
     kept = [found for found in attacks if found.family not in dropped]
     audit = {
-        "attacked": "each outcome table with its margins by group, by period and over all, and each severity flow",
-        "not_attacked": "measures and dimensions with each other, flows with starters, statistics, earlier releases",
+        "attacked": "each outcome table with its margins by group, by period and over all, and each severity flow; "
+        "then the outcome tables of this and every earlier release together, with what the measures' definitions imply",
+        "not_attacked": "flows with starters, and statistics",
         "families": len(attacks),
         "protected_cells": sum(found.protected_cells for found in attacks),
         "recovered_exactly": sum(found.recovered_exactly for found in kept),
@@ -209,12 +228,109 @@ def _audited(connection: Any, profile: disclosure_attack.Profile) -> tuple[list[
         "recovered_before_dropping": sum(found.recovered_exactly + found.recovered_within_one for found in attacks),
         "unanswered": sum(found.unanswered for found in attacks),
         "contradictions": sum(found.contradictions for found in attacks),
+        "together": together,
         "seconds": round(time.monotonic() - started, 2),
         "time_limit_seconds": _ATTACK_SECONDS,
         "headline": accuracy.published(),
     }
     sizes = {name: len(warehouse.table_rows(connection, f"publication.{name}")) for name in names}
     return dropped, audit, sizes
+
+
+def _attacked_together(
+    connection: Any,
+    profile: disclosure_attack.Profile,
+    state: dict[str, Any],
+    earlier: Sequence[Published],
+    *,
+    seconds: float,
+) -> tuple[dict[str, Any], list[str]]:
+    """Attack this release and all earlier ones as one system, and coarsen what is hit until nothing is.
+
+    A hit in a year drops the years of its measure and group; a hit over all days drops the measure and group. Returns
+    what the manifest says, and what was dropped. Raises ``CheckFailedError`` for a hit that nothing declared cures.
+    """
+    until = time.monotonic() + seconds
+    facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "questions": 0, "collided": []}
+    dropped: list[str] = []
+    while True:
+        found = _union_attack(connection, profile, state, earlier, seconds=until - time.monotonic())
+        facts["rounds"] += 1
+        facts["questions"] += found.questions
+        facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
+        hopeless = sorted({f"{hit[2]} in {hit[5]}" for hit in found.hits if hit[3] == "all"})
+        if found.contradictions or hopeless:
+            raise CheckFailedError(
+                "with everything published so far "
+                + (f"hidden counts of the whole service are known: {', '.join(hopeless[:5])}" if hopeless else "")
+                + ("the published counts contradict the rule" if found.contradictions else ""),
+                remedy="nothing was published; choose a stricter disclosure_profile or fewer measurement periods",
+            )
+        if found.is_safe:
+            facts |= {"recovered_exactly": 0, "recovered_within_one": 0, "unanswered": 0}
+            return facts, sorted(set(dropped))
+        for measure, dimension, kept in sorted({(hit[2], hit[3], hit[5] != "all") for hit in found.hits}):
+            facts["collided"].append(f"{measure} by {dimension}" + (" and year" if kept else ""))
+            dropped.append(f"{measure} by {dimension}" + (" and year" if kept else ""))
+            connection.execute(
+                "delete from publication.pub_outcomes_by_group where measure_id = ? and group_dimension = ?"
+                + (" and period_id <> 'all'" if kept else ""),
+                [measure, dimension],
+            )
+
+
+def _union_attack(
+    connection: Any,
+    profile: disclosure_attack.Profile,
+    state: dict[str, Any],
+    earlier: Sequence[Published],
+    *,
+    seconds: float,
+) -> disclosure_attack.AttackReport:
+    """Once without, and where an earlier build was published once with the belief that people were only added."""
+    this = Published(
+        "this release",
+        str(state["build_id"]),
+        dt.date.fromisoformat(state["rules"]["as_of_date"]),
+        profile,
+        warehouse.table_rows(connection, "publication.pub_service_overview"),
+        warehouse.table_rows(connection, "publication.pub_outcomes_by_group"),
+    )
+    started = time.monotonic()
+    releases = [*earlier, this]
+    found = disclosure_attack.attack(union_system(releases), seconds=max(seconds, 0.0))
+    if not found.is_safe or len({release.build for release in releases}) == 1:
+        return found
+    left = max(seconds - (time.monotonic() - started), 0.0)
+    believing = disclosure_attack.attack(union_system(releases, only_grows=True), seconds=left)
+    # Counts that contradict the belief refute it, and then it tells the attacker nothing.
+    return found if believing.contradictions else believing
+
+
+def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published], list[str]]:
+    """Every other release that was put in place, oldest first, and those that can no longer be read."""
+    ids = [receipt["release_id"] for receipt in journal.read(settings.paths.journal) if receipt["event"] == "publish"]
+    found, unreadable = [], []
+    for release_id in dict.fromkeys(ids):
+        folder = settings.paths.releases / release_id
+        if release_id == but:
+            continue
+        if not folder.is_dir() or _fault_of_release(folder):
+            unreadable.append(release_id)
+            continue
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        with warehouse.reader(folder / f"{SCOPE}.duckdb", settings) as connection:
+            found.append(
+                Published(
+                    release_id,
+                    str(manifest["build_id"]),
+                    dt.date.fromisoformat(manifest["as_of_date"]),
+                    disclosure_attack.profile_of_release(manifest),
+                    warehouse.table_rows(connection, "pub_service_overview"),
+                    warehouse.table_rows(connection, "pub_outcomes_by_group"),
+                )
+            )
+    return found, unreadable
 
 
 def _release_id(state: dict[str, Any], profile: str, settings: Settings) -> str:
@@ -270,6 +386,7 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
         "periods": state["rules"]["periods"],
         "deidentification": state["deidentification"],
         "disclosure_profile": report.disclosure_profile,
+        "disclosure_rule": vars(disclosure_attack.disclosure_profile(report.disclosure_profile)),
         "inputs": [
             {
                 "load_id": row["load_id"],

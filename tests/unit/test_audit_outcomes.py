@@ -24,6 +24,7 @@ Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 _SPAN = (dt.date(2024, 4, 1), dt.date(2025, 3, 31))
 _HIDDEN = None
+_STATE = {"build_id": "b", "rules": {"as_of_date": "2025-03-31"}}
 _FLOW_COLUMNS = "instrument_code varchar, from_week integer, to_week integer, from_band varchar, to_band varchar"
 
 
@@ -46,7 +47,7 @@ def _audited(tables: Tables, folder: Path) -> tuple[list[str], Tables]:
             if not tables.get(name):
                 connection.execute(f"delete from {schema}.{name}")
             connection.unregister("given")
-        dropped, _, sizes = release._audited(connection, profile)
+        dropped, _, sizes = release._audited(connection, profile, _STATE)
         file = folder / "public.duckdb"
         warehouse.export_tables(connection, "publication", names, file)
     with duckdb.connect(str(file), read_only=True) as connection:

@@ -101,7 +101,7 @@ def _table(rng: np.random.Generator, profile: str | None) -> System:
 
 def _recovered(profile: str | None, tables: int) -> tuple[int, int, int]:
     rng = np.random.default_rng(5)
-    reports = [attack(_table(rng, profile), disclosure_profile("opensafely"), seconds=30) for _ in range(tables)]
+    reports = [attack(_table(rng, profile), seconds=30) for _ in range(tables)]
     return (
         sum(one.protected_cells for one in reports),
         sum(one.recovered_exactly for one in reports),
@@ -151,8 +151,9 @@ def test_a_release_without_years_is_attacked_too() -> None:
     systems = disclosure_audit.outcome_systems([whole], groups, disclosure_profile("opensafely"))
     assert set(systems) == {("all", "m"), ("sex", "m")}
     by_sex = systems["sex", "m"]
-    assert [len(cell.parts) for cell in by_sex.cells] == [1, 1, 1, 1, 2, 2]
-    assert attack(by_sex, disclosure_profile("opensafely"), seconds=30).protected_cells == 3
+    own = [cell for cell in by_sex.cells if not cell.less]
+    assert [len(cell.parts) for cell in own] == [1, 1, 1, 1, 2, 2]
+    assert attack(by_sex, seconds=30).protected_cells == 6  # three hidden numerators, and the others of each
 
 
 def test_undeclared_tables_are_found() -> None:
@@ -181,7 +182,7 @@ def _outcome(denominator: tuple[int | None, str], numerator: tuple[int | None, s
 def _attacked(overview: list[dict[str, Any]], groups: list[dict[str, Any]]) -> AttackReport:
     profile = disclosure_profile("opensafely")
     systems = disclosure_audit.outcome_systems(overview, groups, profile)
-    return attack(systems[("sex" if groups else "all"), "recovery"], profile, seconds=60)
+    return attack(systems[("sex" if groups else "all"), "recovery"], seconds=60)
 
 
 def test_a_hidden_numerator_is_small_or_everybody_and_nothing_between() -> None:
@@ -193,7 +194,7 @@ def test_a_hidden_numerator_is_small_or_everybody_and_nothing_between() -> None:
         _outcome((100, "shown"), (None, "suppressed"), **group, group_value="male"),
     ]
     found = _attacked(overview, groups)
-    assert (found.protected_cells, found.recovered_exactly, found.recovered_within_one) == (1, 0, 1)
+    assert (found.protected_cells, found.recovered_exactly, found.recovered_within_one) == (2, 0, 1)
     groups[0]["numerator_count"] = 55
     assert _attacked(overview, groups).is_safe
 

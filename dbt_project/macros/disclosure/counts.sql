@@ -36,7 +36,9 @@
     )
 {%- endmacro %}
 
-{#- Everyone or nobody of a group: the rate would tell it of each of them. -#}
-{% macro tells_of_everyone(numerator, denominator) -%}
-    {{ denominator }} > 0 and ({{ numerator }} = 0 or {{ numerator }} = {{ denominator }})
+{#- Everyone or nobody of a group, or nearly so: the rate would tell it of each of them. Hiding everyone alone would not
+    do: a count that must be larger than a shown one, and is hidden, would be everyone. -#}
+{% macro tells_of_all_or_none(numerator, numerator_people, others, others_people) -%}
+    {{ numerator }} + {{ others }} > 0
+    and least({{ numerator }}, {{ numerator_people }}, {{ others }}, {{ others_people }}) <= profile.all_or_none_margin
 {%- endmacro %}

@@ -35,7 +35,9 @@ counted as (
         count(*) as denominator_true,
         count(distinct members.person_id) as denominator_people,
         {{ count_where('members.is_in_numerator') }} as numerator_true,
-        count(distinct case when members.is_in_numerator then members.person_id end) as numerator_people
+        count(distinct case when members.is_in_numerator then members.person_id end) as numerator_people,
+        count(distinct case when not coalesce(members.is_in_numerator, false) then members.person_id end)
+            as others_people
     from members
     inner join grouped_episodes on members.subject_id = grouped_episodes.referral_id
     where
@@ -75,7 +77,9 @@ final as (
         coalesce(counted.denominator_true, 0) as denominator_true,
         coalesce(counted.denominator_people, 0) as denominator_people,
         coalesce(counted.numerator_true, 0) as numerator_true,
-        coalesce(counted.numerator_people, 0) as numerator_people
+        coalesce(counted.numerator_people, 0) as numerator_people,
+        coalesce(counted.denominator_true, 0) - coalesce(counted.numerator_true, 0) as others_true,
+        coalesce(counted.others_people, 0) as others_people
     from listed
     left join counted
         on

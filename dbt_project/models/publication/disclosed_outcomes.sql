@@ -21,13 +21,17 @@ counts as (
         {{ count_status('cells.denominator_true', 'cells.denominator_people') }} as denominator_status,
         {{ rounded_count(
             'cells.numerator_true', 'cells.numerator_people',
-            tells_of_everyone('cells.numerator_true', 'cells.denominator_true')
+            tells_of_all_or_none(
+                'cells.numerator_true', 'cells.numerator_people', 'cells.others_true', 'cells.others_people'
+            )
         ) }} as numerator_count,
         case
             when cells.denominator_true = 0 and profile.is_zero_shown then 'not_applicable'
             else {{ count_status(
                 'cells.numerator_true', 'cells.numerator_people',
-                tells_of_everyone('cells.numerator_true', 'cells.denominator_true')
+                tells_of_all_or_none(
+                    'cells.numerator_true', 'cells.numerator_people', 'cells.others_true', 'cells.others_people'
+                )
             ) }}
         end as numerator_status
     from cells

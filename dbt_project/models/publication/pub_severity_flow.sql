@@ -7,14 +7,16 @@ profile as (
     where disclosure_profile = '{{ var("disclosure_profile", "opensafely") }}'
 ),
 
--- When everyone of a band moves to the same place, the row tells it of each of them, and its zeros would tell it too.
+-- When nearly everyone of a band moves to the same place, the row tells it of each of them, and its zeros tell it too.
 judged as (
     select
-        *,
-        sum(episodes_true) over from_rows > 0
-        and max(episodes_true) over from_rows = sum(episodes_true) over from_rows as is_row_hidden
+        cells.*,
+        sum(cells.episodes_true) over from_rows > 0
+        and sum(cells.episodes_true) over from_rows - max(cells.episodes_true) over from_rows
+        <= profile.all_or_none_margin as is_row_hidden
     from cells
-    window from_rows as (partition by instrument_code, from_week, to_week, from_band)
+    cross join profile
+    window from_rows as (partition by cells.instrument_code, cells.from_week, cells.to_week, cells.from_band)
 ),
 
 final as (

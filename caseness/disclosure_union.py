@@ -1,0 +1,207 @@
+"""Everything published so far as one system: all measures, all groups, all releases, tied by what is true of any data.
+
+Releases of one build share their true counts, under whatever profile. Of an earlier build the attacker may believe that
+people were only added since, in periods that had ended: ``only_grows``. Where the published counts contradict that, the
+belief is dropped. Groups of one dimension, and of another, add up to the same whole; measures with one denominator
+share it; ``measure_relations.csv`` says what else their definitions imply.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from caseness.disclosure_attack import NO_CEILING, Cell, Part, Profile, Relation, System, numerator_cells
+from screening.definitions import definitions
+
+Row = Mapping[str, Any]
+Stretch = tuple[str, dt.date]
+_EVERYBODY = "all"
+_COUNTS = ("denominator", "numerator")
+_DENOMINATOR_COLUMNS = ("denominator_flag", "denominator_exclusion_flag", "denominator_exception_flag")
+
+
+@dataclass(frozen=True)
+class Published:
+    """The outcome tables of one release, as anybody can read them. ``build`` says which true counts they come from."""
+
+    release_id: str
+    build: str
+    as_of: dt.date
+    profile: Profile
+    overview: Sequence[Row]
+    groups: Sequence[Row]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every cell, the whole service as the one group of the dimension ``all``."""
+        whole = [{**row, "group_dimension": _EVERYBODY, "group_value": _EVERYBODY} for row in self.overview]
+        return [*whole, *self.groups]
+
+
+def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> System:
+    """One system over releases, oldest first. Protected are the hidden counts of the last one."""
+    system = System("everything published")
+    fine = _stretches([row for release in releases for row in release.rows])
+    coarse = _stretches([row for release in releases for row in release.groups])
+    variables: dict[str, dict[Part, None]] = {}
+    for release in releases:
+        ceiling = max((_most(row, release.profile) for row in release.overview), default=NO_CEILING)
+        own = variables.setdefault(release.build, {})
+        for row in release.rows:
+            stretches = _inside(row, fine if row["group_dimension"] == _EVERYBODY else coarse)
+            for what in _COUNTS:
+                cells, relations = _cells(release, row, what, stretches, ceiling, is_last=release is releases[-1])
+                own.update(dict.fromkeys(part for cell in cells for part in (*cell.parts, *cell.whole)))
+                system.cells += cells
+                system.relations += relations
+    for parts in variables.values():
+        system.relations += _wholes(parts, fine, coarse)
+        system.relations += _of_definitions(parts)
+    if only_grows:
+        system.relations += _growth(releases, variables, dict(_ends([*fine, *coarse])))
+    return system
+
+
+def _cells(
+    release: Published, row: Row, what: str, stretches: Sequence[str], ceiling: int, *, is_last: bool
+) -> tuple[list[Cell], list[Relation]]:
+    parts = tuple(_variable(release, row, what, stretch) for stretch in stretches)
+    status, profile = row[f"{what}_status"], release.profile
+    place = (str(row["group_dimension"]), str(row["group_value"]), str(row["period_id"]))
+    key = (release.release_id, what, str(row["measure_id"]), *place)
+    if status == "not_applicable":
+        return [Cell(key, 0, 0, parts)], []
+    interval = profile.interval(row[f"{what}_count"], status, ceiling)
+    is_hidden = status == "suppressed"
+    if what == "denominator":
+        return [Cell(key, *interval, parts, is_protected=is_hidden and is_last)], []
+    most = profile.interval(row["denominator_count"], row["denominator_status"], ceiling)[1]
+    return numerator_cells(
+        key,
+        (interval[0], max(interval[1], most) if is_hidden else interval[1]),
+        parts,
+        tuple(_variable(release, row, "denominator", stretch) for stretch in stretches),
+        profile,
+        is_hidden=is_hidden,
+        is_protected=is_hidden and is_last,
+    )
+
+
+def _variable(release: Published, row: Row, what: str, stretch: str) -> Part:
+    measure = _sharer(row["measure_id"]) if what == "denominator" else row["measure_id"]
+    return (release.build, what, measure, str(row["group_dimension"]), str(row["group_value"]), stretch)
+
+
+def _sharer(measure: str) -> str:
+    return _with_one_denominator().get(measure, measure)
+
+
+@cache
+def _with_one_denominator() -> dict[str, str]:
+    """Measure -> the first measure that counts the same people in its denominator."""
+    first: dict[tuple[str, ...], str] = {}
+    return {
+        row["measure_id"]: first.setdefault(tuple(row[name] for name in _DENOMINATOR_COLUMNS), row["measure_id"])
+        for row in definitions("measures")
+    }
+
+
+# --- what is true of any data -------------------------------------------------------------------------------------
+
+
+def _wholes(parts: Iterable[Part], fine: Sequence[Stretch], coarse: Sequence[Stretch]) -> list[Relation]:
+    """The groups of every dimension add up to the whole service, stretch by stretch."""
+    groups: dict[tuple[str, ...], list[Part]] = {}
+    for part in parts:
+        build, what, measure, dimension, _, stretch = part
+        groups.setdefault((build, what, measure, dimension, stretch), []).append(part)
+    found = []
+    for (build, what, measure, dimension, stretch), members in sorted(groups.items()):
+        if dimension == _EVERYBODY:
+            continue
+        pieces = [(build, what, measure, _EVERYBODY, _EVERYBODY, name) for name in _pieces(stretch, fine, coarse)]
+        found.append(Relation((*((part, 1) for part in members), *((piece, -1) for piece in pieces)), 0, 0))
+    return found
+
+
+def _of_definitions(parts: Iterable[Part]) -> list[Relation]:
+    """Numerators within denominators, and the rows of ``measure_relations.csv``, in every group and stretch."""
+    known = set(parts)
+    found = []
+    for part in known:
+        build, what, measure, *place = part
+        if what == "numerator":
+            within = (build, "denominator", _sharer(measure), *place)
+            found.append(Relation(((part, 1), (within, -1)), float("-inf"), 0))
+    places = sorted({(part[0], *part[3:]) for part in known})
+    for low, terms in _relations():
+        for build, *place in places:
+            found.append(Relation(tuple(((build, what, m, *place), sign) for what, m, sign in terms), low, 0))
+    return found
+
+
+@cache
+def _relations() -> tuple[tuple[float, tuple[tuple[str, str, int], ...]], ...]:
+    """(lower bound of left minus right, terms as (what, measure, sign)); the upper bound is 0."""
+    found = []
+    for row in definitions("measure_relations"):
+        terms = []
+        for side, sign in (("left_terms", 1), ("right_terms", -1)):
+            for term in row[side].split(" + "):
+                measure, what = term.rsplit(".", 1)
+                terms.append((what, _sharer(measure) if what == "denominator" else measure, sign))
+        found.append((0.0 if row["relation"] == "equals" else float("-inf"), tuple(terms)))
+    return tuple(found)
+
+
+def _growth(
+    releases: Sequence[Published], variables: Mapping[str, Iterable[Part]], ends: Mapping[str, dt.date]
+) -> list[Relation]:
+    """Nobody leaves a stretch that was over when the earlier build was made."""
+    found = []
+    builds = {release.build: release.as_of for release in releases}
+    for (older, as_of), newer in zip(list(builds.items())[:-1], list(builds)[1:], strict=True):
+        later = set(variables[newer])
+        for part in variables[older]:
+            same = (newer, *part[1:])
+            if same in later and ends[part[-1]] <= as_of:
+                found.append(Relation(((part, 1), (same, -1)), float("-inf"), 0))
+    return found
+
+
+# --- stretches of days --------------------------------------------------------------------------------------------
+
+
+def _stretches(rows: Iterable[Row]) -> list[Stretch]:
+    """The stretches of days that periods are made of, each by its first day."""
+    spans = {(row["period_start"], row["period_end"]) for row in rows}
+    starts = sorted({start for start, _ in spans} | {end + dt.timedelta(days=1) for _, end in spans})
+    inside = [day for day in starts if any(start <= day <= end for start, end in spans)]
+    return [(day.isoformat(), day) for day in inside]
+
+
+def _inside(row: Row, stretches: Sequence[Stretch]) -> list[str]:
+    return [name for name, day in stretches if row["period_start"] <= day <= row["period_end"]]
+
+
+def _pieces(stretch: str, fine: Sequence[Stretch], coarse: Sequence[Stretch]) -> list[str]:
+    """The fine stretches of a coarse one."""
+    starts = [day for name, day in coarse if name > stretch]
+    end = min(starts, default=dt.date.max)
+    return [name for name, day in fine if name >= stretch and day < end]
+
+
+def _ends(stretches: Sequence[Stretch]) -> Iterable[tuple[str, dt.date]]:
+    """The day after which a stretch is over, at the earliest: the day before the next one begins."""
+    days = sorted({day for _, day in stretches})
+    for name, day in stretches:
+        later = [other for other in days if other > day]
+        yield name, (later[0] - dt.timedelta(days=1)) if later else dt.date.max
+
+
+def _most(row: Row, profile: Profile) -> int:
+    return profile.interval(row["denominator_count"], row["denominator_status"], NO_CEILING)[1]
