@@ -12,13 +12,14 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from caseness.disclosure_attack import NO_CEILING, Cell, Part, Profile, Relation, System, numerator_cells
 from screening.definitions import definitions
 
 Row = Mapping[str, Any]
-Stretch = tuple[str, dt.date]
+Stretch = tuple[str, dt.date, dt.date]
 _EVERYBODY = "all"
 _COUNTS = ("denominator", "numerator")
 _DENOMINATOR_COLUMNS = ("denominator_flag", "denominator_exclusion_flag", "denominator_exception_flag")
@@ -43,7 +44,7 @@ class Published:
 
 
 def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> System:
-    """One system over releases, oldest first. Protected are the hidden counts of the last one."""
+    """One system over releases, oldest first. Every hidden count is protected: a new release may tell an old one's."""
     system = System("everything published")
     fine = _stretches([row for release in releases for row in release.rows])
     coarse = _stretches([row for release in releases for row in release.groups])
@@ -54,7 +55,7 @@ def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> 
         for row in release.rows:
             stretches = _inside(row, fine if row["group_dimension"] == _EVERYBODY else coarse)
             for what in _COUNTS:
-                cells, relations = _cells(release, row, what, stretches, ceiling, is_last=release is releases[-1])
+                cells, relations = _cells(release, row, what, stretches, ceiling)
                 own.update(dict.fromkeys(part for cell in cells for part in (*cell.parts, *cell.whole)))
                 system.cells += cells
                 system.relations += relations
@@ -62,12 +63,12 @@ def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> 
         system.relations += _wholes(parts, fine, coarse)
         system.relations += _of_definitions(parts)
     if only_grows:
-        system.relations += _growth(releases, variables, dict(_ends([*fine, *coarse])))
+        system.relations += _growth(releases, variables, fine, coarse)
     return system
 
 
 def _cells(
-    release: Published, row: Row, what: str, stretches: Sequence[str], ceiling: int, *, is_last: bool
+    release: Published, row: Row, what: str, stretches: Sequence[str], ceiling: int
 ) -> tuple[list[Cell], list[Relation]]:
     parts = tuple(_variable(release, row, what, stretch) for stretch in stretches)
     status, profile = row[f"{what}_status"], release.profile
@@ -78,7 +79,7 @@ def _cells(
     interval = profile.interval(row[f"{what}_count"], status, ceiling)
     is_hidden = status == "suppressed"
     if what == "denominator":
-        return [Cell(key, *interval, parts, is_protected=is_hidden and is_last)], []
+        return [Cell(key, *interval, parts, is_protected=is_hidden)], []
     most = profile.interval(row["denominator_count"], row["denominator_status"], ceiling)[1]
     return numerator_cells(
         key,
@@ -87,7 +88,7 @@ def _cells(
         tuple(_variable(release, row, "denominator", stretch) for stretch in stretches),
         profile,
         is_hidden=is_hidden,
-        is_protected=is_hidden and is_last,
+        is_protected=is_hidden,
     )
 
 
@@ -115,6 +116,7 @@ def _with_one_denominator() -> dict[str, str]:
 
 def _wholes(parts: Iterable[Part], fine: Sequence[Stretch], coarse: Sequence[Stretch]) -> list[Relation]:
     """The groups of every dimension add up to the whole service, stretch by stretch."""
+    spans = {name: (start, end) for name, start, end in coarse}
     groups: dict[tuple[str, ...], list[Part]] = {}
     for part in parts:
         build, what, measure, dimension, _, stretch = part
@@ -123,7 +125,9 @@ def _wholes(parts: Iterable[Part], fine: Sequence[Stretch], coarse: Sequence[Str
     for (build, what, measure, dimension, stretch), members in sorted(groups.items()):
         if dimension == _EVERYBODY:
             continue
-        pieces = [(build, what, measure, _EVERYBODY, _EVERYBODY, name) for name in _pieces(stretch, fine, coarse)]
+        start, end = spans[stretch]
+        names = [name for name, day, _ in fine if start <= day <= end]
+        pieces = [(build, what, measure, _EVERYBODY, _EVERYBODY, name) for name in names]
         found.append(Relation((*((part, 1) for part in members), *((piece, -1) for piece in pieces)), 0, 0))
     return found
 
@@ -159,16 +163,20 @@ def _relations() -> tuple[tuple[float, tuple[tuple[str, str, int], ...]], ...]:
 
 
 def _growth(
-    releases: Sequence[Published], variables: Mapping[str, Iterable[Part]], ends: Mapping[str, dt.date]
+    releases: Sequence[Published],
+    variables: Mapping[str, Iterable[Part]],
+    fine: Sequence[Stretch],
+    coarse: Sequence[Stretch],
 ) -> list[Relation]:
     """Nobody leaves a stretch that was over when the earlier build was made."""
     found = []
+    ends = {(True, name): end for name, _, end in fine} | {(False, name): end for name, _, end in coarse}
     builds = {release.build: release.as_of for release in releases}
     for (older, as_of), newer in zip(list(builds.items())[:-1], list(builds)[1:], strict=True):
         later = set(variables[newer])
         for part in variables[older]:
             same = (newer, *part[1:])
-            if same in later and ends[part[-1]] <= as_of:
+            if same in later and ends[part[3] == _EVERYBODY, part[-1]] <= as_of:
                 found.append(Relation(((part, 1), (same, -1)), float("-inf"), 0))
     return found
 
@@ -177,30 +185,18 @@ def _growth(
 
 
 def _stretches(rows: Iterable[Row]) -> list[Stretch]:
-    """The stretches of days that periods are made of, each by its first day."""
+    """The stretches of days that periods are made of: name, first day, last day."""
     spans = {(row["period_start"], row["period_end"]) for row in rows}
     starts = sorted({start for start, _ in spans} | {end + dt.timedelta(days=1) for _, end in spans})
-    inside = [day for day in starts if any(start <= day <= end for start, end in spans)]
-    return [(day.isoformat(), day) for day in inside]
+    return [
+        (day.isoformat(), day, following - dt.timedelta(days=1))
+        for day, following in pairwise(starts)
+        if any(start <= day <= end for start, end in spans)
+    ]
 
 
 def _inside(row: Row, stretches: Sequence[Stretch]) -> list[str]:
-    return [name for name, day in stretches if row["period_start"] <= day <= row["period_end"]]
-
-
-def _pieces(stretch: str, fine: Sequence[Stretch], coarse: Sequence[Stretch]) -> list[str]:
-    """The fine stretches of a coarse one."""
-    starts = [day for name, day in coarse if name > stretch]
-    end = min(starts, default=dt.date.max)
-    return [name for name, day in fine if name >= stretch and day < end]
-
-
-def _ends(stretches: Sequence[Stretch]) -> Iterable[tuple[str, dt.date]]:
-    """The day after which a stretch is over, at the earliest: the day before the next one begins."""
-    days = sorted({day for _, day in stretches})
-    for name, day in stretches:
-        later = [other for other in days if other > day]
-        yield name, (later[0] - dt.timedelta(days=1)) if later else dt.date.max
+    return [name for name, day, _ in stretches if row["period_start"] <= day <= row["period_end"]]
 
 
 def _most(row: Row, profile: Profile) -> int:
