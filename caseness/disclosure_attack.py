@@ -22,7 +22,8 @@ NO_CEILING = 10**9
 _NARROW_WIDTH = 1
 _MOST_NODES = 20_000
 _SLACK_COURSES = 20
-_FEW_LEFT, _SHRINKS, _ROUGHLY = 4, 0.9, 0.2
+_TOLERANCE = 1e-6
+_MOST_ROUNDS, _ROUGHLY = 12, 0.2
 _INFEASIBLE, _UNBOUNDED = 2, 3
 
 
@@ -254,10 +255,12 @@ class _Programme:
             shape=(len(rows), self.width),
         )
         low, high = np.array(bounds).T
+        self._matrix, self._low, self._high = matrix.tocsr(), low, high
         self._constraint = LinearConstraint(matrix.tocsc(), low, high)
         upper = np.full(self.width, np.inf)
         upper[len(names) :] = 1
         self._bounds = Bounds(np.zeros(self.width), upper)
+        self._switches = slice(len(names), self.width)
 
     def _sum(self, parts: Sequence[Part]) -> dict[int, float]:
         total: dict[int, float] = {}
@@ -296,6 +299,26 @@ class _Programme:
         if answer.status == _UNBOUNDED:
             return "unbounded", None
         return "unanswered", None
+
+    def another(self, target: np.ndarray, sign: int, like: np.ndarray, *, seconds: float) -> np.ndarray | None:
+        """A solution far out with the switches of a known one: a linear programme, whose corners are mostly whole.
+
+        ``None`` where the corner is not whole, or nothing was found: then nothing is known of it.
+        """
+        low, high = self._bounds.lb.copy(), self._bounds.ub.copy()
+        low[self._switches] = high[self._switches] = np.round(like[self._switches])
+        answer = milp(
+            sign * target,
+            constraints=self._constraint,
+            bounds=Bounds(low, high),
+            options={"time_limit": max(seconds, 1e-3)},
+        )
+        if answer.status != 0 or answer.x is None:
+            return None
+        whole = np.round(answer.x)
+        sums = self._matrix @ whole
+        is_solution = (sums >= self._low - _TOLERANCE).all() and (sums <= self._high + _TOLERANCE).all()
+        return whole if is_solution and (whole >= low).all() and (whole <= high).all() else None
 
 
 def attack(system: System, *, seconds: float) -> AttackReport:
@@ -338,27 +361,38 @@ class _Questions:
         self._most = np.full(len(protected), -np.inf)
 
     def ask(self) -> None:
-        """First of many cells at once, which settles most; then of those that are left, one by one."""
-        chance = np.random.default_rng(0)  # which questions are put depends on the tables alone
-        weights = np.ones(len(self._protected))
-        while True:
-            left = self._unsettled()
-            if len(left) <= _FEW_LEFT:
-                break
-            together = np.zeros(len(self._protected))
-            together[left] = weights[left]
-            objective = np.asarray(self._targets.T @ together).ravel()
-            for sign in (1, -1):
-                says, _ = self._put(objective, sign, gap=_ROUGHLY)
-                if says == "contradiction":
-                    return
-            if len(self._unsettled()) > _SHRINKS * len(left):
-                break
-            weights = chance.choice([-1.0, 1.0], len(self._protected))
+        """One solution first; then others like it, which settle most cells; then the rest one by one."""
+        says, first = self._put(self._sum_of(np.ones(len(self._protected))), 1, gap=_ROUGHLY)
+        if says == "contradiction":
+            return
+        if first is not None:
+            self._ask_like(first)
         for number in self._unsettled():
             self._ask_of(int(number))
             if self._report.contradictions:
                 return
+
+    def _ask_like(self, first: np.ndarray) -> None:
+        chance = np.random.default_rng(0)  # which questions are put depends on the tables alone
+        for number in range(_MOST_ROUNDS):
+            left = self._unsettled()
+            if not len(left):
+                return
+            weights = np.zeros(len(self._protected))
+            weights[left] = chance.choice([-1.0, 1.0], len(left)) if number else 1.0
+            for sign in (1, -1):
+                solution = self._programme.another(
+                    self._sum_of(weights), sign, first, seconds=self._until - time.monotonic()
+                )
+                if solution is not None:
+                    self._witness(solution)
+
+    def _sum_of(self, weights: np.ndarray) -> np.ndarray:
+        return np.asarray(self._targets.T @ weights).ravel()
+
+    def _witness(self, solution: np.ndarray) -> None:
+        values = np.round(self._targets @ np.round(solution))
+        self._least, self._most = np.minimum(self._least, values), np.maximum(self._most, values)
 
     def _unsettled(self) -> np.ndarray:
         with np.errstate(invalid="ignore"):
@@ -373,8 +407,7 @@ class _Questions:
         if says == "contradiction":
             self._report.contradictions += 1
         if solution is not None:
-            values = np.round(self._targets @ np.round(solution))
-            self._least, self._most = np.minimum(self._least, values), np.maximum(self._most, values)
+            self._witness(solution)
         return says, solution
 
     def _ask_of(self, number: int) -> None:
