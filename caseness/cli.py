@@ -550,6 +550,19 @@ def forget(
     _perform(context, "forget", home, quiet, json, work)
 
 
+@app.command("rotate-key")
+def rotate_key(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Make the next pseudonym key; then every source delivers again."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.rotate_key import run_rotate_key
+
+        body = run_rotate_key(settings=settings).as_dict()
+        voice.answer(body, text=telling.rotation_words(body))
+
+    _perform(context, "rotate-key", home, quiet, json, work)
+
+
 @app.command()
 def migrate(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
     """Bring a home of an earlier release to this layout; a copy of what changes stays in the home."""
