@@ -14,15 +14,19 @@ from caseness import journal
 from caseness.commands.build import run_build
 from caseness.commands.doctor import run_doctor
 from caseness.commands.rotate_key import run_rotate_key
-from caseness.errors import CasenessError, NotReadyError
+from caseness.commands.withdraw import run_withdraw
+from caseness.errors import CasenessError, NotReadyError, UsageError
 from caseness.settings import Settings
 from ingestion import keys, pseudonyms
 from tests.fixtures.life import caseness, holds
 from tests.fixtures.small_service import (
     Course,
+    fetch,
     home_settings,
     marts_content,
+    state_delivery,
     write_delivery,
+    write_rows,
 )
 
 
@@ -143,3 +147,68 @@ def test_a_home_that_lost_its_newest_key_does_not_fall_back_to_the_one_before(tm
     second.unlink()
     with pytest.raises(NotReadyError, match="version 2 is missing"):
         _ingest(settings, delivery)
+
+
+# ---- nobody counts twice
+
+
+def test_a_namespace_under_two_keys_is_not_built(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    one = write_delivery(tmp_path / "one", [Course("1"), Course("2")])
+    two = write_delivery(tmp_path / "two", [Course("2"), Course("3")], delivered_at="2025-02-28T20:00:00Z")
+    other = write_delivery(tmp_path / "other", [Course("1")])
+    text = (other / "delivery.yml").read_text(encoding="utf-8").replace("small_service", "other_service")
+    (other / "delivery.yml").write_text(text, encoding="utf-8")
+    _ingest(settings, one, two, other)
+    expected = run_build(settings=settings).rows
+    assert fetch(settings, "select count(*) from marts.people") == [(4,)]
+    assert run_rotate_key(settings=settings).as_dict()["loads_under_earlier_keys"] == {
+        "other_service": 4,
+        "small_service": 8,
+    }
+    _ingest(settings, one)
+    with pytest.raises(UsageError, match="namespace small_service") as refused:
+        run_build(settings=settings)
+    assert "4 under version 1, 4 under version 2" in refused.value.message
+    assert "other_service" not in refused.value.message
+    assert "deliver the same files again" in refused.value.remedy and "withdraw" in refused.value.remedy
+    assert caseness(settings.home, "build", code=2)["error"] == refused.value.message
+    (problem,) = _key_findings(settings)
+    assert problem.startswith(refused.value.message) and "still to come: care_contacts (sha256 " in problem
+    assert any("4 loads of namespace other_service" in note for note in _key_findings(settings, "note"))
+    assert caseness(settings.home, "doctor", code=1)["problems"] == 1
+
+    _ingest(settings, two)
+    assert run_build(settings=settings).rows == expected  # the other namespace stands under its one key
+    assert fetch(settings, "select count(*) from marts.people") == [(4,)]
+    assert _key_findings(settings) == []
+    _ingest(settings, other)
+    assert run_build(settings=settings).rows == expected
+    assert set(_loaded_versions(settings)) == {2}
+
+
+def test_what_will_not_come_again_is_withdrawn(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    one = write_delivery(tmp_path / "one", [Course("1")])
+    gone = write_delivery(tmp_path / "gone", [Course("2")], delivered_at="2025-02-28T20:00:00Z")
+    _ingest(settings, one, gone)
+    run_rotate_key(settings=settings)
+    _ingest(settings, one)
+    for file in sorted(gone.glob("*.csv")):
+        with pytest.raises(UsageError, match="several pseudonym keys"):
+            run_build(settings=settings)
+        run_withdraw(str(file), settings=settings, reason="stated_by_sender")
+    run_build(settings=settings)
+    assert fetch(settings, "select count(*) from marts.people") == [(1,)]
+
+
+def test_a_load_without_rows_holds_nobody_back(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    good = write_delivery(tmp_path / "in", [Course("1")])
+    state_delivery(tmp_path / "bad", delivered_at="2025-02-28T20:00:00Z")
+    faulty = {"referral_code": "R9", "person_code": "P9", "referral_received_date": "yesterday"}
+    write_rows(tmp_path / "bad" / "referrals.csv", [faulty])
+    _ingest(settings, good, tmp_path / "bad")
+    assert run_rotate_key(settings=settings).as_dict()["loads_under_earlier_keys"] == {"small_service": 4}
+    _ingest(settings, good)
+    run_build(settings=settings)
