@@ -471,6 +471,24 @@ def test_a_key_of_the_environment_is_put_beside_as_it_stood_in_the_variable(
     assert report["quarantined_by_rule"] == {"erased_person": sum(_THEIRS.values())}
 
 
+def test_who_is_forgotten_between_two_keys_is_told_by_both_tokens(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    delivery = _service(tmp_path / "in")
+    _ingest(settings, delivery)
+    run_rotate_key(settings=settings)
+    _ingest(settings, delivery / "people.csv")
+    old, new = _tokens(settings, 1, ["P1"])[0], _tokens(settings, 2, ["P1"])[0]
+    assert caseness(settings.home, "token", "--source", "small_service", "--key-version", "1", "P1") == {"P1": old}
+    assert (
+        "version 3"
+        in caseness(settings.home, "token", "--source", "small_service", "--key-version", "3", "P1", code=2)["error"]
+    )
+    assert run_forget(new, settings=settings).as_dict()["other_key_versions"] == [1]
+    assert holds(settings.paths.parts, old, new) == [old]
+    assert run_forget(old, settings=settings).as_dict()["other_key_versions"] == [2]
+    assert holds(settings.paths.parts, old, new) == []
+
+
 def test_a_restored_home_still_knows_its_forgotten_people(tmp_path: Path) -> None:
     """The keys travel apart from the backup; all of them are put back."""
     from caseness.commands.backup import run_backup, run_restore
