@@ -30,6 +30,7 @@ from ingestion.problems import NOT_CONTRACTED, REMEDIES, Problem, RefusedFile
 from ingestion.pseudonyms import Key, Pseudonymiser, read_key
 from ingestion.reading import ROW_NUMBER
 from ingestion.reports import FileReport
+from ingestion.rotation import namespace_mark
 from ingestion.sources import Source, sources
 from ingestion.stages import ahead, behind
 from screening.definitions import definitions
@@ -254,6 +255,7 @@ def _load(
         "positive_risk_items_held_back": report.positive_risk_items_held_back,
         "parts": parts,
         "quarantine": quarantine or None,
+        **({"linked_namespaces": sorted(loading.linked_namespaces)} if loading.linked_namespaces else {}),
     }
 
 
@@ -282,6 +284,7 @@ class _Loading:
         self._earlier = earlier if self._forgotten.people else ()
         self.people_of_erased: set[str] = set()
         self.things_of_erased: set[str] = set()
+        self.linked_namespaces: set[str] = set()
         self.owner: str | None = None
         self.former_owners: list[str] = []
         if found.delivery.person is not None:
@@ -424,11 +427,9 @@ class _Loading:
             judged = deidentification.contract_for(contract, self._settings)
             if shared is not None:
                 text = whole_text(text, shared.select(looks_at(judged) & set(shared.columns)))
-            self._judge.observe(
-                text,
-                judged,
-                admitted=text.filter(~pl.col(ROW_NUMBER).is_in(faulty.implode())) if len(faulty) else text,
-            )
+            admitted = text.filter(~pl.col(ROW_NUMBER).is_in(faulty.implode())) if len(faulty) else text
+            self._judge.observe(text, judged, admitted=admitted)
+            self._note_linked_namespaces(admitted, judged)
             key_names = [column.name for column in contract.columns if column.is_required]
             keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
             if len(left_out):
@@ -460,6 +461,13 @@ class _Loading:
                     pl.lit(stated, dtype=pl.Datetime("us")).alias("delivered_at"),
                 ),
             )
+
+    def _note_linked_namespaces(self, admitted: pl.DataFrame, contract: Contract) -> None:
+        """Whose codes the rows name beside their own: these namespaces have to stand under the same key."""
+        for column in contract.columns:
+            if column.kind == "token" and column.namespace_column in admitted.columns:
+                names = set(admitted.get_column(column.namespace_column).drop_nulls().unique().to_list())
+                self.linked_namespaces |= {namespace_mark(name) for name in names - {self._found.namespace}}
 
     def _erased(self, stream: str, frame: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """Rows of people who were removed from the warehouse; what they say is theirs is noted, by token.

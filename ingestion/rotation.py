@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from ingestion.landing import key_version_of, manifest_entries
 from ingestion.pseudonyms import KeyFinding, read_key
 
 Entry = Mapping[str, Any]
+_MARK_CHARACTERS = 16
 _MOST_NAMED = 3
 _DELIVER_AGAIN = "deliver the same files again: each takes the place of its older load"
 _WITHDRAW = "withdraw what will not come again (`caseness withdraw FILE_OR_SHA256 --reason CODE`)"
@@ -45,22 +47,49 @@ def key_versions_of(entries: Iterable[Entry], namespace: str | None = None) -> l
     return sorted({version for by_version in chosen for version in by_version})
 
 
-def _mixed(entries: Iterable[Entry]) -> Iterator[tuple[str, dict[int, list[Entry]]]]:
-    for namespace, by_version in _standing(entries).items():
+def namespace_mark(namespace: str) -> str:
+    """How a load names a namespace its person links point to: the contract does not keep the name itself."""
+    return hashlib.sha256(namespace.encode()).hexdigest()[:_MARK_CHARACTERS]
+
+
+def _joined(standing: dict[str, dict[int, list[Entry]]]) -> list[tuple[str, ...]]:
+    """Namespaces in groups: those that person links join stand together, for a link names tokens of one key."""
+    group = {namespace: {namespace} for namespace in standing}
+    by_mark = {namespace_mark(namespace): namespace for namespace in standing}
+    for namespace, by_version in standing.items():
+        for entry in (one for loads in by_version.values() for one in loads):
+            for linked in filter(None, map(by_mark.get, entry.get("linked_namespaces", ()))):
+                both = group[namespace] | group[linked]
+                group |= dict.fromkeys(both, both)
+    return sorted({tuple(sorted(names)) for names in group.values()})
+
+
+def _mixed(entries: Iterable[Entry]) -> Iterator[tuple[tuple[str, ...], dict[int, list[Entry]]]]:
+    """Namespaces, alone or joined by links, whose loads stand under several keys; the loads by version."""
+    standing = _standing(entries)
+    for names in _joined(standing):
+        by_version: dict[int, list[Entry]] = {}
+        for namespace in names:
+            for version, loads in standing[namespace].items():
+                by_version.setdefault(version, []).extend(loads)
         if len(by_version) > 1:
-            yield namespace, dict(sorted(by_version.items()))
+            yield names, dict(sorted(by_version.items()))
 
 
-def _says(namespace: str, by_version: dict[int, list[Entry]]) -> str:
+def _says(names: tuple[str, ...], by_version: dict[int, list[Entry]]) -> str:
     counts = ", ".join(f"{len(loads)} under version {version}" for version, loads in by_version.items())
-    return f"loads of namespace {namespace} stand under several pseudonym keys ({counts}): people would count twice"
+    whose = f"namespace {names[0]}" if len(names) == 1 else f"the linked namespaces {', '.join(names)}"
+    return f"loads of {whose} stand under several pseudonym keys ({counts}): people would count twice"
 
 
 def check_one_key(entries: Iterable[Entry]) -> None:
-    """Raise ``UsageError`` when loads of one namespace stand under several keys: a person has a token under each."""
-    for namespace, by_version in _mixed(entries):
+    """Raise ``UsageError`` when loads of one namespace stand under several keys: a person has a token under each.
+
+    The same where person links join namespaces: a link made under one key misses the tokens of another.
+    """
+    for names, by_version in _mixed(entries):
         raise UsageError(
-            _says(namespace, by_version),
+            _says(names, by_version),
             remedy=f"{_DELIVER_AGAIN}; {_WITHDRAW}; `caseness doctor` names what is still to come; {_BUILD}",
         )
 
@@ -75,12 +104,12 @@ def rotation_findings(settings: Settings) -> list[KeyFinding]:
         return []  # a damaged home, or one without its key: said by others
     found = []
     mixed = dict(_mixed(entries))
-    for namespace, by_version in mixed.items():
+    for names, by_version in mixed.items():
         waiting = [entry for older in list(by_version)[:-1] for entry in by_version[older]]
-        says = f"{_says(namespace, by_version)}; still to come: {_some(waiting)}"
+        says = f"{_says(names, by_version)}; still to come: {_some(waiting)}"
         found.append(KeyFinding("problem", says, f"{_DELIVER_AGAIN}; {_WITHDRAW}"))
     for namespace, count in loads_before(entries, version).items():
-        if namespace not in mixed:
+        if not any(namespace in names for names in mixed):
             says = f"{count} loads of namespace {namespace} stand under an earlier key than the one in force"
             found.append(KeyFinding("note", says, _DELIVER_AGAIN))
     if lost:

@@ -192,6 +192,32 @@ def test_a_namespace_under_two_keys_is_not_built(tmp_path: Path) -> None:
     assert set(_loaded_versions(settings)) == {2}
 
 
+def test_namespaces_that_person_links_join_come_under_the_new_key_together(tmp_path: Path) -> None:
+    """A link made under the new key names nobody among the older tokens of the other namespace."""
+    settings = _settings(tmp_path)
+    folders = {}
+    for name, course in (("here", "1"), ("there", "2"), ("elsewhere", "3")):
+        folder = folders[name] = write_delivery(tmp_path / name, [Course(course)])
+        text = (folder / "delivery.yml").read_text(encoding="utf-8").replace("small_service", name)
+        (folder / "delivery.yml").write_text(text, encoding="utf-8")
+    link = {"person_code": "P1", "linked_person_code": "P2", "linked_namespace": "there"}
+    write_rows(folders["here"] / "person_links.csv", [link])
+    _ingest(settings, *folders.values())
+    run_build(settings=settings)
+    assert fetch(settings, "select count(*) from marts.people") == [(2,)]
+    run_rotate_key(settings=settings)
+    _ingest(settings, folders["here"])
+    with pytest.raises(UsageError, match="the linked namespaces here, there"):
+        run_build(settings=settings)
+    assert [says.startswith("loads of the linked namespaces here, there") for says in _key_findings(settings)] == [True]
+    assert [note[:33] for note in _key_findings(settings, "note") if "stand under" in note] == [
+        "4 loads of namespace elsewhere st"
+    ]
+    _ingest(settings, folders["there"])
+    run_build(settings=settings)
+    assert fetch(settings, "select count(*) from marts.people") == [(2,)]
+
+
 def test_what_will_not_come_again_is_withdrawn(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
     one = write_delivery(tmp_path / "one", [Course("1")])
