@@ -264,6 +264,24 @@ def test_an_export_of_one_person_takes_the_place_of_their_older_one_and_of_nobod
         assert sum(token in json.dumps(entry) for token in (*old.values(), *new.values())) == 1
 
 
+def test_an_export_of_one_person_whose_older_key_is_gone_is_withdrawn_and_comes_again(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    state_delivery(tmp_path / "in")
+    row = {"local_date": "2024-03-01", "device_kind": "watch", "steps": 5000}
+    file = write_rows(tmp_path / "in" / "wearable_daily.csv", [row])
+    _ingest(settings, file, person="P1")
+    run_rotate_key(settings=settings)
+    (settings.paths.keys / "pseudonym.key").unlink()
+    _ingest(settings, file, person="P1")
+    assert sorted(_loaded_versions(settings)) == [1, 2]
+    with pytest.raises(UsageError, match="several pseudonym keys"):
+        run_build(settings=settings)
+    run_withdraw(str(file), settings=settings, reason="sent_in_error")
+    run_withdraw(str(file), settings=settings, is_undone=True)
+    _ingest(settings, file, person="P1")
+    assert _loaded_versions(settings) == [2]
+
+
 # ---- who was forgotten stays out
 
 
@@ -407,6 +425,20 @@ def test_an_export_of_a_forgotten_person_does_not_name_them(tmp_path: Path) -> N
         "loaded": f"erased:{marked.mark(new)}",
     }
     assert holds(settings.home, new, *_tokens(settings, 1, ["P1"])) == []
+
+
+def test_a_forgotten_owner_is_recognised_where_no_row_names_them(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    _ingest(settings, _service(tmp_path / "in"))
+    run_forget(_tokens(settings, 1, ["P1"])[0], settings=settings)
+    run_rotate_key(settings=settings)
+    state_delivery(tmp_path / "export")
+    row = {"person_code": "P5", "local_date": "2024-03-01", "device_kind": "watch", "steps": 5000}
+    file = write_rows(tmp_path / "export" / "wearable_daily.csv", [row])
+    _ingest(settings, file, person="P1")
+    (new,) = _tokens(settings, 2, ["P1"])
+    assert erasure.Forgotten.read(settings).holds(new)
+    assert holds(settings.home, new) == []
 
 
 @pytest.mark.parametrize("fault", ["change_announced", "parts_renamed", "entry_committed"])
