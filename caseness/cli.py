@@ -474,6 +474,7 @@ def token(
     ids: Annotated[list[str], typer.Argument(help="The sender's codes.")],
     source: Annotated[str, typer.Option(help="Name of the sender, for example fhir.")],
     namespace: Annotated[str | None, typer.Option(help="Identifier namespace, when it is not the source.")] = None,
+    key_version: Annotated[int | None, typer.Option(min=1, help="An earlier key's, of before a rotation.")] = None,
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -483,15 +484,24 @@ def token(
     def work(settings: Any, voice: Any) -> None:
         import ingestion
         from caseness import journal
+        from ingestion.pseudonyms import read_key
+        from ingestion.rotation import key_versions_of
 
-        body = ingestion.person_tokens(source, ids, settings=settings, namespace=namespace)
+        body = ingestion.person_tokens(source, ids, settings=settings, namespace=namespace, key_version=key_version)
         journal.append(settings.paths.journal, "token", source=source, count=len(ids))
         voice.answer(body, text="\n".join(f"{code} {pseudonym}" for code, pseudonym in body.items()))
         space = namespace or source
-        known = {entry["namespace"] for entry in ingestion.manifest_entries(settings)}
+        entries = ingestion.manifest_entries(settings)
+        known = {entry["namespace"] for entry in entries}
         if space not in known:
             heard = ", ".join(sorted(known)) or "none so far"
             voice.warn(f"nobody has delivered as namespace {space!r}, so no row holds these pseudonyms; known: {heard}")
+        asked = key_version or read_key(settings).version
+        for other in key_versions_of(entries, space):
+            if other != asked:
+                voice.warn(
+                    f"loads of {space!r} stand under key version {other}: --key-version {other} for their tokens"
+                )
 
     _perform(context, "token", home, quiet, json, work)
 
@@ -543,11 +553,29 @@ def forget(
             text=f"{body['rows_removed']:,} rows removed ({streams or 'none'}), {body['parts_rewritten']} parts "
             f"rewritten, {body['people_marked']} tokens marked; "
             + ("the build was made anew\n" if body["was_built_anew"] else "there was no build to renew\n")
+            + "".join(
+                f"  CAUTION: loads under key version {version} know the person by another token: forget that as well "
+                f"(caseness token --key-version {version} gives it).\n"
+                for version in body["other_key_versions"]
+            )
             + "  Backups made before still hold the person: make new ones and destroy those.\n"
             "  Releases hold counts, not people; the next one counts without this person.",
         )
 
     _perform(context, "forget", home, quiet, json, work)
+
+
+@app.command("rotate-key")
+def rotate_key(context: typer.Context, home: Home = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Make the next pseudonym key; then every source delivers again."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.rotate_key import run_rotate_key
+
+        body = run_rotate_key(settings=settings).as_dict()
+        voice.answer(body, text=telling.rotation_words(body))
+
+    _perform(context, "rotate-key", home, quiet, json, work)
 
 
 @app.command()

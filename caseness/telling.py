@@ -140,6 +140,22 @@ def run_words(body: dict[str, Any]) -> str:
     )
 
 
+def rotation_words(body: dict[str, Any]) -> str:
+    """Which key is in force, what stands under earlier ones, and what to do about it."""
+    lines = [f"pseudonym key version {body['key_version']} is in force"]
+    waiting = body["loads_under_earlier_keys"]
+    if waiting:
+        loads = ", ".join(f"{namespace} {count}" for namespace, count in waiting.items())
+        lines.append(
+            f"  loads under earlier keys: {loads}. Once a namespace has loads under both, build waits for the rest"
+        )
+        lines.append(f"    what to do: {'; '.join(body['next_steps'])}")
+    else:
+        lines.append("  no load stands under an earlier key: nothing has to be delivered again")
+    lines.append("  Keep the earlier keys: by them people who were forgotten are recognised and stay out.")
+    return "\n".join(lines)
+
+
 def quarantine_words(rows: list[dict[str, Any]]) -> str:
     """Faults by source, file and rule, the file named by its hash."""
     if not rows:

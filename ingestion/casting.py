@@ -92,13 +92,15 @@ def cast(
             )
 
     for column in contract.columns:
-        is_shared = shared is not None and column.name in shared.columns
-        source = shared if shared is not None and is_shared else text
         done = _column(
-            column, source, settings=settings, pseudonymiser=pseudonymiser, namespace=namespace, time_zone=time_zone
+            column,
+            text,
+            shared,
+            settings=settings,
+            pseudonymiser=pseudonymiser,
+            namespace=namespace,
+            time_zone=time_zone,
         )
-        if is_shared:
-            done = done.repeated(text.get_column(SHARED_ROW))
         for rule, mask in done.faults:
             complain(mask, column, rule)
         if column.landed_name is not None:
@@ -114,6 +116,33 @@ def cast(
         )
     frame = deidentification.shift_dates(frame, contract, settings=settings, pseudonymiser=pseudonymiser)
     return Cast(frame, pl.concat(problems) if problems else empty_problems())
+
+
+def cast_tokens(
+    text: pl.DataFrame,
+    contract: Contract,
+    *,
+    settings: Settings,
+    pseudonymiser: Pseudonymiser,
+    namespace: str,
+    shared: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """The tokens alone that ``cast`` would land, row by row in the same order: what another key makes of the codes."""
+    contract = deidentification.contract_for(contract, settings)
+    landed = [text.get_column(ROW_NUMBER)]
+    for column in contract.columns:
+        if column.landed_name in deidentification.tokens_of(contract):
+            done = _column(
+                column,
+                text,
+                shared,
+                settings=settings,
+                pseudonymiser=pseudonymiser,
+                namespace=namespace,
+                time_zone=None,
+            )
+            landed.append(done.typed.cast(pl.String).alias(column.landed_name))
+    return pl.DataFrame(landed)
 
 
 @dataclass(frozen=True)
@@ -134,13 +163,25 @@ class _Done:
 def _column(
     column: Column,
     text: pl.DataFrame,
+    shared: pl.DataFrame | None,
     *,
     settings: Settings,
     pseudonymiser: Pseudonymiser,
     namespace: str,
     time_zone: str | None,
 ) -> _Done:
-    """One column of a frame, by its kind and by what every column is asked."""
+    """One column of a frame, by its kind and by what every column is asked; one that rows share is cast once."""
+    if shared is not None and column.name in shared.columns:
+        done = _column(
+            column,
+            shared,
+            None,
+            settings=settings,
+            pseudonymiser=pseudonymiser,
+            namespace=namespace,
+            time_zone=time_zone,
+        )
+        return done.repeated(text.get_column(SHARED_ROW))
     values = (
         text.get_column(column.name)
         if column.name in text.columns

@@ -234,14 +234,15 @@ def rows_without_shift(frame: pl.DataFrame, contract: Contract, settings: Settin
     """
     if not settings.date_shift_weeks or PERSON_TOKEN not in frame.columns:
         return None
-    others = [name for name in _tokens(contract) if name not in contract.key and name != PERSON_TOKEN]
+    others = [name for name in tokens_of(contract) if name not in contract.key and name != PERSON_TOKEN]
     if not others:
         return None
     names_another = pl.any_horizontal(pl.col(name).is_not_null() for name in others)
     return frame.select(pl.col(PERSON_TOKEN).is_null() & names_another).to_series()
 
 
-def _tokens(contract: Contract) -> list[str]:
+def tokens_of(contract: Contract) -> list[str]:
+    """Landed columns of a contract that hold tokens, of people and of things."""
     kinds = ("token", "sender_code")
     return [column.landed_name for column in contract.columns if column.kind in kinds and column.landed_name]
 
@@ -255,7 +256,7 @@ def shift_dates(
     One whole number of weeks each, so that intervals are kept exactly and weekdays too.
     """
     dated = [name for name, kind in frame.schema.items() if kind in (pl.Date, pl.Datetime("us")) and name != ROW_NUMBER]
-    tokens = _tokens(contract)
+    tokens = tokens_of(contract)
     if not settings.date_shift_weeks or not dated or frame.is_empty():
         return frame
     order = sorted(tokens, key=lambda name: (name != PERSON_TOKEN, name not in contract.key))

@@ -16,7 +16,7 @@ from ingestion.deidentification import check_one_date_form
 from ingestion.delivery import FILE_NAME, check_name
 from ingestion.erasure import keep_out, settle, sweep
 from ingestion.files import SourceFile, files_in, is_archive
-from ingestion.keys import ensure_key
+from ingestion.keys import earlier_keys, ensure_key
 from ingestion.landing import Manifest
 from ingestion.loading import Overrides, refuse_whole
 from ingestion.problems import Problem
@@ -157,8 +157,8 @@ def _finish(
         if found.status == "refused":
             leave_trace(file, found, manifest, settings)
         return
-    if prepared["things_of_erased"]:
-        keep_out(prepared["things_of_erased"], settings=settings)
+    if prepared["people_of_erased"] or prepared["things_of_erased"]:
+        keep_out(people=prepared["people_of_erased"], things=prepared["things_of_erased"], settings=settings)
     status = manifest.status_of(found.load_id)
     if found.status == "refused" and status in ("loaded", "refused"):
         landing.discard(prepared["temporary"])  # a refusal never replaces a load, and leaves its trace once
@@ -167,7 +167,7 @@ def _finish(
         landing.discard(prepared["temporary"])
         report.files[-1] = FileReport(found.file, found.source, found.namespace, "already_loaded", found.load_id)
         return
-    status = manifest.commit(entry, prepared["temporary"])
+    status = manifest.commit(entry, prepared["temporary"], former_owners=prepared["former_owners"])
     if status in _NOT_LOADED:
         report.files[-1] = FileReport(found.file, found.source, found.namespace, _NOT_LOADED[status], found.load_id)
 
@@ -193,11 +193,26 @@ def _problem(file: SourceFile, answer: dict[str, Any] | WorkerLostError) -> Prob
 
 
 def person_tokens(
-    source: str, ids: Sequence[str], *, settings: Settings, namespace: str | None = None
+    source: str,
+    ids: Sequence[str],
+    *,
+    settings: Settings,
+    namespace: str | None = None,
+    key_version: int | None = None,
 ) -> dict[str, str]:
-    """The pseudonym of each person code of a source (its namespace unless another is given)."""
+    """The pseudonym of each person code of a source (its namespace unless another is given).
+
+    ``key_version`` asks for the tokens of an earlier key, which loads from before a rotation hold.
+    """
     space = check_name(namespace or source, "namespace") or source
-    pseudonymiser = Pseudonymiser(read_key(settings), settings.project)
+    key = read_key(settings)
+    if key_version not in (None, key.version):
+        key = next((one for one in earlier_keys(settings, key.version) if one.version == key_version), None) or key
+        if key.version != key_version:
+            raise UsageError(
+                f"there is no pseudonym key of version {key_version}", remedy="`caseness doctor` says what is missing"
+            )
+    pseudonymiser = Pseudonymiser(key, settings.project)
     plain = [plain_id(code) or code if source == "fhir" else code for code in ids]
     return dict(zip(ids, pseudonymiser.tokens(plain, kind="person", namespace=space), strict=True))
 

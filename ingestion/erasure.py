@@ -92,6 +92,10 @@ class Forgotten:
         """The one-way mark of a token."""
         return hashlib.sha256(f"{self.salt}{token}".encode()).hexdigest()[:_MARK_CHARACTERS]
 
+    def holds(self, token: str) -> bool:
+        """Whether a token is a forgotten person's."""
+        return bool(self.people) and self.mark(token) in self.people
+
     def with_marks(self, people: Iterable[str] = (), things: Iterable[str] = ()) -> Forgotten:
         """The same with more tokens marked; the parts have to be swept then, of ownerless rows or of all."""
         people = set(people)
@@ -118,6 +122,15 @@ class Forgotten:
         for name in hanging_columns() & set(frame.columns):
             is_erased |= ownerless & pl.col(name).is_in(self._marked(frame, name, self.things))
         return frame.filter(is_erased.fill_null(False)).get_column(number).unique()
+
+    def people_told_by(self, earlier: pl.DataFrame, frame: pl.DataFrame) -> set[str]:
+        """Tokens of forgotten people in ``frame`` whom ``earlier``, the same rows under an earlier key, tells."""
+        found: set[str] = set()
+        for name in PERSON_COLUMNS:
+            if name in frame.columns:
+                is_marked = earlier.get_column(name).is_in(self._marked(earlier, name, self.people))
+                found |= set(frame.get_column(name).filter(is_marked.fill_null(False)).drop_nulls().to_list())
+        return found
 
     def _marked(self, frame: pl.DataFrame, column: str, marks: frozenset[str]) -> list[str]:
         values = frame.get_column(column).unique().drop_nulls().to_list() if marks else []
@@ -170,12 +183,18 @@ def forget(token: str, *, settings: Settings, manifest: Manifest, reason: Erasur
     return sweep(settings, manifest, report)
 
 
-def keep_out(tokens: Iterable[str], *, settings: Settings) -> None:
-    """Mark what newly delivered rows of forgotten people say is theirs, so that rows which hang on it go too."""
+def keep_out(*, settings: Settings, people: Iterable[str] = (), things: Iterable[str] = ()) -> None:
+    """Mark what newly delivered rows of forgotten people say is theirs, so that rows which hang on it go too.
+
+    ``people`` are tokens under the key in force of those whom an earlier key told: the next delivery of theirs is
+    recognised without it.
+    """
     before = Forgotten.read(settings)
-    marked = before.with_marks(things=tokens)
-    if marked.things != before.things:
-        marked.write(settings, event="forget", things_marked=len(marked.things - before.things))
+    fresh = [token for token in people if before.mark(token) not in before.people]
+    marked = before.with_marks(fresh, things)
+    people_marked, things_marked = len(marked.people - before.people), len(marked.things - before.things)
+    if people_marked or things_marked:
+        marked.write(settings, event="forget", people_marked=people_marked, things_marked=things_marked)
 
 
 def sweep(settings: Settings, manifest: Manifest, report: Erased | None = None) -> Erased:
@@ -295,14 +314,12 @@ def _affected(connection: duckdb.DuckDBPyConnection, settings: Settings, forgott
 
 
 def _names_erased(entry: dict[str, Any], forgotten: Forgotten) -> bool:
-    return any(entry.get(key) and forgotten.mark(entry[key]) in forgotten.people for key in ("owner", "possible_owner"))
+    return any(entry.get(key) and forgotten.holds(entry[key]) for key in ("owner", "possible_owner"))
 
 
-def owner_mark(owner: str | None, forgotten: Forgotten) -> str | None:
+def owner_mark(owner: str, forgotten: Forgotten) -> str:
     """An owner as a manifest entry may name it: a forgotten one by the mark alone."""
-    if owner is not None and forgotten.people and forgotten.mark(owner) in forgotten.people:
-        return _ERASED_OWNER + forgotten.mark(owner)
-    return owner
+    return _ERASED_OWNER + forgotten.mark(owner) if forgotten.holds(owner) else owner
 
 
 def _rewrite(
@@ -351,7 +368,7 @@ def _rewrite(
             rows_removed=facts["rows"] - rows,
         )
     fault_point("part_rewritten")
-    owner = owner_mark(entry.get("owner"), forgotten)
+    owner = entry.get("owner") and owner_mark(entry["owner"], forgotten)
     changes = {"parts": parts, "owner": owner, "rows_erased": entry.get("rows_erased", 0) + removed}
     manifest.replace_parts(load_id, changes)
     fault_point("entry_erased")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import StrEnum
@@ -208,16 +208,20 @@ class Manifest:
         """The status of a load, or ``None``."""
         return self._entries[load_id]["load_status"] if load_id in self._entries else None
 
-    def commit(self, entry: dict[str, Any], temporary: dict[str, str]) -> str:
+    def commit(self, entry: dict[str, Any], temporary: dict[str, str], *, former_owners: Collection[str] = ()) -> str:
         """Make a prepared load visible: parts and quarantine under their names, the manifest entry, then its receipt.
 
         The entry is the commit. A load of the same bytes from the same sender that an older contract, mapping or key
         made is superseded by it; of the same bytes delivered twice under different statements the later statement
-        counts, whichever came first. Returns the load's status: a file that was withdrawn before it came is not loaded.
+        counts, whichever came first. ``former_owners`` are what earlier keys made of the entry's owner; they are not
+        written down. Returns the load's status: a file that was withdrawn before it came is not loaded.
         """
         paths = self._settings.paths
+        owners = {entry.get("owner"), *former_owners}
         rivals = [
-            other for other in self.of_file(entry["source_file_sha256"]) if _is_rival(self._settings, other, entry)
+            other
+            for other in self.of_file(entry["source_file_sha256"])
+            if _is_rival(self._settings, other, entry, owners)
         ]
         if entry["load_status"] == "loaded":
             if entry["source_file_sha256"] in self._withdrawn:
@@ -299,27 +303,27 @@ class Manifest:
         self._by_file.setdefault(entry["source_file_sha256"], set()).add(entry["load_id"])
 
 
-def _is_rival(settings: Settings, older: dict[str, Any], entry: dict[str, Any]) -> bool:
+def _is_rival(settings: Settings, older: dict[str, Any], entry: dict[str, Any], owners: Collection[str | None]) -> bool:
     """A load of the same bytes from the same sender and owner, of which only one may count."""
     same = ("source_name", "namespace", "stream")
     return (
         older["load_status"] == "loaded"
         and older["load_id"] != entry["load_id"]
         and all(older.get(key) == entry.get(key) for key in same)
-        and (older.get("owner") == entry.get("owner") or _may_belong_to(settings, older, entry.get("owner")))
+        and (older.get("owner") in owners or _may_belong_to(settings, older, owners))
     )
 
 
-def _may_belong_to(settings: Settings, older: dict[str, Any], owner: str | None) -> bool:
+def _may_belong_to(settings: Settings, older: dict[str, Any], owners: Collection[str | None]) -> bool:
     """The first release did not write down the owner: then the rows tell whether they are all this person's."""
-    if owner is None or not older.get("is_owner_unknown"):
+    if None in owners or not older.get("is_owner_unknown"):
         return False
     tokens: set[str | None] = set()
     for name in older["parts"]:
         path = settings.paths.parts / name
         if "person_token" in pq.read_schema(path).names:
             tokens |= set(pq.read_table(path, columns=["person_token"]).column(0).unique().to_pylist())
-    return tokens == {owner}
+    return len(tokens) == 1 and tokens <= set(owners)
 
 
 def _says_more(older: dict[str, Any], entry: dict[str, Any]) -> bool:
@@ -330,6 +334,11 @@ def _says_more(older: dict[str, Any], entry: dict[str, Any]) -> bool:
 def statement_of(entry: dict[str, Any]) -> tuple[str, ...]:
     """What the delivery said of time, in an order that compares."""
     return tuple(entry.get(key) or "" for key in _STATEMENT_KEYS)
+
+
+def key_version_of(entry: Mapping[str, Any]) -> int:
+    """Version of the key that made a load's tokens; where an entry does not say, there was one key only."""
+    return int(entry.get("key_version") or 1)
 
 
 def _withdrawal(settings: Settings, sha256: str) -> Path:

@@ -19,16 +19,18 @@ import polars as pl
 from caseness.settings import Deidentification, IdentifierPolicy, Settings
 from ingestion import deidentification, landing, reading
 from ingestion.batches import SHARED_ROW, Batch, ReadContext, Recognition, whole_text
-from ingestion.casting import cast, empty_problems
+from ingestion.casting import cast, cast_tokens, empty_problems
 from ingestion.contracts import Contract, contracts
 from ingestion.delivery import FILE_NAME, Delivery, read_delivery
 from ingestion.erasure import Forgotten, hanging_columns, owner_mark
 from ingestion.files import SourceFile
 from ingestion.identifier_gate import ColumnJudge, looks_at
+from ingestion.keys import earlier_keys
 from ingestion.problems import NOT_CONTRACTED, REMEDIES, Problem, RefusedFile
 from ingestion.pseudonyms import Key, Pseudonymiser, read_key
 from ingestion.reading import ROW_NUMBER
 from ingestion.reports import FileReport
+from ingestion.rotation import namespace_mark
 from ingestion.sources import Source, sources
 from ingestion.stages import ahead, behind
 from screening.definitions import definitions
@@ -54,7 +56,8 @@ class Overrides:
 class Prepared:
     """A file that was looked at. ``report`` is ``None`` for one that no source knows.
 
-    ``entry`` is the manifest entry to commit; its parts lie under the temporary names in ``temporary``.
+    ``entry`` is the manifest entry to commit; its parts lie under the temporary names in ``temporary``. What is said
+    of forgotten people and of the owner under earlier keys is for the parent's memory alone.
     """
 
     label: str
@@ -63,7 +66,9 @@ class Prepared:
     entry: dict[str, Any] | None = None
     temporary: dict[str, str] = field(default_factory=dict)
     withdraws: list[str] = field(default_factory=list)
+    people_of_erased: list[str] = field(default_factory=list)
     things_of_erased: list[str] = field(default_factory=list)
+    former_owners: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,8 @@ def _load(
     settings: Settings,
     progress: Callable[[int], None] | None,
 ) -> None:
-    loading = _Loading(found, report, settings, Pseudonymiser(key, settings.project))
+    earlier = [Pseudonymiser(older, settings.project) for older in earlier_keys(settings, key.version)]
+    loading = _Loading(found, report, settings, Pseudonymiser(key, settings.project), earlier)
     writer = landing.PartWriter(settings, source=found.source_name, load_id=report.load_id)
     parts: dict[str, dict[str, Any]] = {}
     try:
@@ -221,7 +227,9 @@ def _load(
     quarantine, temporary = landing.write_quarantine(settings, report.load_id, quarantined)
     if temporary:
         prepared.temporary[str(quarantine["name"])] = temporary
+    prepared.people_of_erased = sorted(loading.people_of_erased)
     prepared.things_of_erased = sorted(loading.things_of_erased)
+    prepared.former_owners = loading.former_owners
     prepared.entry = {
         "manifest_version": landing.MANIFEST_VERSION,
         "load_id": report.load_id,
@@ -247,13 +255,21 @@ def _load(
         "positive_risk_items_held_back": report.positive_risk_items_held_back,
         "parts": parts,
         "quarantine": quarantine or None,
+        **({"linked_namespaces": sorted(loading.linked_namespaces)} if loading.linked_namespaces else {}),
     }
 
 
 class _Loading:
     """One file on its way in: counts, faults and typed frames."""
 
-    def __init__(self, found: _Found, file: FileReport, settings: Settings, pseudonymiser: Pseudonymiser) -> None:
+    def __init__(
+        self,
+        found: _Found,
+        file: FileReport,
+        settings: Settings,
+        pseudonymiser: Pseudonymiser,
+        earlier: Sequence[Pseudonymiser],
+    ) -> None:
         self._found = found
         self._file = file
         self._settings = settings
@@ -264,7 +280,15 @@ class _Loading:
         self._positive_risk_seen = 0
         self._judge = ColumnJudge()
         self._forgotten = Forgotten.read(settings)
+        # Marks of forgotten people may be of tokens under an earlier key, so the codes are asked under each.
+        self._earlier = earlier if self._forgotten.people else ()
+        self.people_of_erased: set[str] = set()
         self.things_of_erased: set[str] = set()
+        self.linked_namespaces: set[str] = set()
+        self.owner: str | None = None
+        self.former_owners: list[str] = []
+        if found.delivery.person is not None:
+            self._name_owner(found.delivery.person, earlier)
 
     def run(self) -> Iterator[tuple[str, pl.DataFrame]]:
         """Typed, admitted rows by stream."""
@@ -310,14 +334,18 @@ class _Loading:
         self._file.positive_risk_items_held_back = self._positive_risk_seen
         self._faults = []
 
-    @property
-    def owner(self) -> str | None:
-        """Token of the person the whole file belongs to, where the delivery says so."""
-        person = self._found.delivery.person
-        if person is None:
-            return None
-        token = self._pseudonymiser.tokens([person], kind="person", namespace=self._found.namespace)[0]
-        return owner_mark(token, self._forgotten)
+    def _name_owner(self, person: str, earlier: Sequence[Pseudonymiser]) -> None:
+        """Token of the person the whole file belongs to, as the delivery says, and what earlier keys made of them."""
+        token, *former = (
+            one.tokens([person], kind="person", namespace=self._found.namespace)[0]
+            for one in (self._pseudonymiser, *earlier)
+        )
+        forgotten = self._forgotten
+        if any(map(forgotten.holds, former)):
+            self.people_of_erased.add(token)
+            forgotten = forgotten.with_marks([token])
+        self.owner = owner_mark(token, forgotten)
+        self.former_owners = [owner_mark(one, forgotten) for one in former]
 
     @property
     def _form(self) -> str:
@@ -382,17 +410,26 @@ class _Loading:
                 time_zone=self._found.delivery.time_zone,
                 shared=shared,
             )
+            before = [
+                cast_tokens(
+                    text,
+                    contract,
+                    settings=self._settings,
+                    pseudonymiser=one,
+                    namespace=self._found.namespace,
+                    shared=shared,
+                )
+                for one in self._earlier
+            ]
+            problems.append(self._erased(stream, done.frame, before))
             casts[stream], left_out = _leave_out_rows_without_code(done.frame, contract)
             faulty = done.problems.get_column(ROW_NUMBER).unique()
             judged = deidentification.contract_for(contract, self._settings)
             if shared is not None:
                 text = whole_text(text, shared.select(looks_at(judged) & set(shared.columns)))
-            self._judge.observe(
-                text,
-                judged,
-                admitted=text.filter(~pl.col(ROW_NUMBER).is_in(faulty.implode())) if len(faulty) else text,
-            )
-            problems.append(self._erased(stream, done.frame))
+            admitted = text.filter(~pl.col(ROW_NUMBER).is_in(faulty.implode())) if len(faulty) else text
+            self._judge.observe(text, judged, admitted=admitted)
+            self._note_linked_namespaces(admitted, judged)
             key_names = [column.name for column in contract.columns if column.is_required]
             keeps = pl.lit(contract.keeps_row_with_bad_value) & ~pl.col("column_name").is_in(key_names)
             if len(left_out):
@@ -425,10 +462,23 @@ class _Loading:
                 ),
             )
 
-    def _erased(self, stream: str, frame: pl.DataFrame) -> pl.DataFrame:
-        """Rows of people who were removed from the warehouse; what they say is theirs is noted, by token."""
+    def _note_linked_namespaces(self, admitted: pl.DataFrame, contract: Contract) -> None:
+        """Whose codes the rows name beside their own: these namespaces have to stand under the same key."""
+        for column in contract.columns:
+            if column.kind == "token" and column.namespace_column in admitted.columns:
+                names = set(admitted.get_column(column.namespace_column).drop_nulls().unique().to_list())
+                self.linked_namespaces |= {namespace_mark(name) for name in names - {self._found.namespace}}
+
+    def _erased(self, stream: str, frame: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """Rows of people who were removed from the warehouse; what they say is theirs is noted, by token.
+
+        ``earlier`` are the same rows under earlier keys; whom only these tell is noted as well.
+        """
         forgotten = self._forgotten
         numbers = forgotten.erased_rows(frame, ROW_NUMBER) if forgotten.people else pl.Series([], dtype=pl.Int64)
+        for older in earlier:
+            numbers = pl.concat([numbers, forgotten.erased_rows(older, ROW_NUMBER)]).unique()
+            self.people_of_erased |= forgotten.people_told_by(older, frame)
         if len(numbers):
             theirs = frame.filter(pl.col(ROW_NUMBER).is_in(numbers.implode()))
             for name in hanging_columns() & set(frame.columns):

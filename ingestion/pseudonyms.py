@@ -4,7 +4,7 @@
 identifier namespace and kind of code, so that neither two projects nor two namespaces can be joined by their tokens.
 
 Keys have versions: ``pseudonym.key`` is version 1, ``pseudonym.2.key`` beside it version 2; the highest is in force.
-Tokens of two versions never link: after a rotation the sources deliver again.
+Tokens of two versions never link: after a rotation (`caseness rotate-key`) the sources deliver again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from caseness.settings import Settings
 
 KEY_VARIABLE = "CASENESS_PSEUDONYM_KEY"
 KEY_VERSION_VARIABLE = "CASENESS_PSEUDONYM_KEY_VERSION"
-_MINIMUM_KEY_BYTES = 32
+MINIMUM_KEY_BYTES = 32
 _TOKEN_CHARACTERS = 26
 _BLOCK_BYTES = 64  # of SHA-256
 _INNER, _OUTER = bytes(n ^ 0x36 for n in range(256)), bytes(n ^ 0x5C for n in range(256))
@@ -48,7 +48,7 @@ class Key(bytes):
     @classmethod
     def of(cls, material: bytes, version: int) -> Key:
         """A key of at least 32 bytes. Raises ``CasenessError`` when it is shorter."""
-        if len(material) < _MINIMUM_KEY_BYTES:
+        if len(material) < MINIMUM_KEY_BYTES:
             raise CasenessError(
                 "the pseudonym key is shorter than 32 bytes", remedy="use a key of 32 random bytes or more"
             )
@@ -105,7 +105,8 @@ def rotate_key(settings: Settings) -> int:
     if _is_from_environment() or settings.key_file is not None:
         raise CasenessError(
             "caseness makes keys in its home only",
-            remedy=f"put the next key beside key_file as NAME.2.key, or raise {KEY_VERSION_VARIABLE} with the new key",
+            remedy=f"put the next key beside key_file as NAME.2.key, or raise {KEY_VERSION_VARIABLE} with the new key; "
+            "then run `caseness rotate-key` again",
         )
     create_key(settings)
     version = max(key_paths(settings)) + 1
@@ -117,7 +118,7 @@ def rotate_key(settings: Settings) -> int:
 def _write_key(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
-    write_atomically(path, base64.b64encode(secrets.token_bytes(_MINIMUM_KEY_BYTES)) + b"\n")
+    write_atomically(path, base64.b64encode(secrets.token_bytes(MINIMUM_KEY_BYTES)) + b"\n")
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
 
 

@@ -25,6 +25,7 @@ from caseness.dbt_runner import project_folder, run_dbt
 from caseness.errors import NotReadyError, UsageError
 from caseness.settings import Deidentification, Settings
 from ingestion.deidentification import check_one_date_form, date_form, dates_are_calendar
+from ingestion.rotation import check_one_key
 
 Progress = Callable[[str], None]
 _FINANCIAL_YEAR_START_MONTH = 4
@@ -104,6 +105,7 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
     if not loads:
         raise NotReadyError("nothing has been ingested yet", remedy="run `caseness ingest PATH...` first")
     check_one_date_form(settings, loads)
+    check_one_key(loads)
     state = {} if full_refresh else read_build_state(settings)
     erasures = ingestion.erasures(settings)
     shutil.rmtree(paths.temporary, ignore_errors=True)  # what a process that was stopped has left

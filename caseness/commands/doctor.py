@@ -17,6 +17,7 @@ from caseness.errors import CasenessError, LockedError
 from caseness.release import release_faults
 from caseness.settings import Deidentification, Settings
 from ingestion.pseudonyms import key_findings
+from ingestion.rotation import rotation_findings
 
 _PINNED = {"duckdb": "1.5.", "dbt-core": "1.11.", "great-expectations": "1.24.", "streamlit": "1.67."}
 _LOW_DISK_GIGABYTES = 5
@@ -115,7 +116,8 @@ def _home(settings: Settings) -> list[Finding]:
 
 
 def _key(settings: Settings) -> list[Finding]:
-    found = [Finding("key", fact.state, fact.says, fact.remedy) for fact in key_findings(settings)]
+    facts = [*key_findings(settings), *rotation_findings(settings)]
+    found = [Finding("key", fact.state, fact.says, fact.remedy) for fact in facts]
     if settings.deidentification is Deidentification.EXPERT_DETERMINATION and not settings.expert_report:
         found.append(Finding("profile", "problem", "no expert's report is referenced", "set expert_report"))
     return found

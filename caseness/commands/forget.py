@@ -15,8 +15,10 @@ from caseness.errors import CasenessError, UsageError
 from caseness.faults import fault_point
 from caseness.settings import Settings
 from ingestion import Erased, ErasureReason
+from ingestion.rotation import key_versions_of
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_KEYED = re.compile(r"p([1-9][0-9]{0,3})_")
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,16 @@ class ForgetReport:
     erased: Erased
     reason: str
     was_built_anew: bool
+    other_key_versions: list[int]
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON-ready facts."""
-        return {**self.erased.as_dict(), "reason": self.reason, "was_built_anew": self.was_built_anew}
+        return {
+            **self.erased.as_dict(),
+            "reason": self.reason,
+            "was_built_anew": self.was_built_anew,
+            "other_key_versions": self.other_key_versions,
+        }
 
 
 def run_forget(
@@ -38,7 +46,8 @@ def run_forget(
     """Remove the person of ``token`` and every token linked to it. Running it again finishes what was interrupted.
 
     The parts are rewritten, the current build is replaced by a full one (or goes, when it cannot be made), results and
-    working files are removed. Later deliveries of the person are quarantined by the rule ``erased_person``.
+    working files are removed. Later deliveries of the person are quarantined by the rule ``erased_person``. Loads from
+    before or after a rotation of the key know the person by another token: the report names their key versions.
     """
     say = progress or (lambda message: None)
     if not _TOKEN.fullmatch(token):
@@ -51,6 +60,7 @@ def run_forget(
         manifest = ingestion.settle(settings)
         say("removing the person's rows from the parts")
         erased = ingestion.forget(token, settings=settings, manifest=manifest, reason=ErasureReason(reason))
+        others = [version for version in key_versions_of(manifest.entries()) if version != _key_version(token)]
         has_stale_build = _has_stale_build(settings)
         shutil.rmtree(paths.temporary, ignore_errors=True)
         if has_stale_build:
@@ -68,10 +78,16 @@ def run_forget(
             if isinstance(error, CasenessError):
                 raise type(error)(
                     f"the person is out of the parts, and the build that still held them was removed; {error.message}",
-                    remedy="then run `caseness build`",
+                    remedy="; ".join(filter(None, (error.remedy, "then run `caseness build`"))),
                 ) from error
             raise
-    return ForgetReport(erased, reason, has_stale_build)
+    return ForgetReport(erased, reason, has_stale_build, others if _key_version(token) else [])
+
+
+def _key_version(token: str) -> int | None:
+    """Version of the key that made a token; ``None`` for a code of the sender's own (safe_harbor)."""
+    match = _KEYED.match(token)
+    return int(match[1]) if match else None
 
 
 def _has_stale_build(settings: Settings) -> bool:
