@@ -653,7 +653,8 @@ def valuesets_load(
         from caseness.commands.valuesets import run_load
 
         body = run_load(paths, settings=settings)
-        done = f"{len(body['loaded'])} loaded, {len(body['already_loaded'])} already loaded. Next: caseness build\n"
+        done = f"{len(body['loaded'])} loaded, {len(body['already_loaded'])} already loaded. "
+        done += "Next: caseness ingest (files that hold codes are read anew), then caseness build\n"
         voice.answer(body, text=done + _value_set_words(body))
 
     _perform(context, "valuesets load", home, quiet, json, work)
