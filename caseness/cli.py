@@ -642,7 +642,7 @@ def _value_set_words(body: dict[str, Any]) -> str:
 @value_sets_app.command("load")
 def valuesets_load(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="CSV, or FHIR ValueSet with its expansion (JSON).")],
+    paths: Annotated[list[Path], typer.Argument(help="CSV, expanded FHIR ValueSet (JSON), VSAC download (XLSX).")],
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,

@@ -1,4 +1,4 @@
-"""The life of a warehouse: migrated, backed up and restored, people forgotten, files withdrawn, value sets loaded."""
+"""The life of a warehouse: migrated, backed up and restored, people forgotten, files withdrawn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from caseness.commands.migrate import run_migrate
 from caseness.commands.sql import run_sql
 from caseness.commands.withdraw import run_withdraw
 from caseness.content import content_hash
-from caseness.errors import DamagedHomeError, NotReadyError, RefusedInputError, UsageError
+from caseness.errors import DamagedHomeError, NotReadyError, UsageError
 from caseness.settings import Settings
 from tests.fixtures.life import caseness, first_release, holds
 from tests.fixtures.small_service import (
@@ -454,158 +454,6 @@ def test_a_withdrawal_stopped_anywhere_is_finished_or_had_not_begun(tmp_path: Pa
     assert _tables(settings)["referrals"] == (1 if fault == "change_announced" else 0)
     run_withdraw(str(wrong), settings=settings, reason="wrong_people")
     assert _tables(settings)["referrals"] == 0
-
-
-# ---- value sets
-
-_SET = "value_set,oid,code_system,code,version\n"
-
-
-def test_value_sets_are_loaded_strictly_once_and_listed(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    caseness(home, "init")
-    (tmp_path / "a.csv").write_text(
-        _SET + "Depression,2.16.840.1,icd_10,F32,2026\nDepression,2.16.840.1,icd_10,F33,2026\n", encoding="utf-8"
-    )
-    expansion = {
-        "resourceType": "ValueSet",
-        "url": "http://cts.nlm.nih.gov/fhir/ValueSet/2.16.840.2",
-        "title": "Encounters to Screen",
-        "version": "20260101",
-        "expansion": {"contains": [{"system": "http://snomed.info/sct", "code": "185349003", "display": "Check up"}]},
-    }
-    (tmp_path / "b.json").write_text(json.dumps(expansion), encoding="utf-8")
-    first = caseness(home, "valuesets", "load", tmp_path / "a.csv", tmp_path / "b.json")
-    assert first["loaded"] == ["2.16.840.1", "2.16.840.2"]
-    assert caseness(home, "valuesets", "load", tmp_path / "a.csv")["already_loaded"] == ["2.16.840.1"]
-    listed = caseness(home, "valuesets", "list")["value_sets"]
-    assert [(item["value_set"], item["codes"]) for item in listed] == [("Depression", 2), ("Encounters to Screen", 1)]
-    assert "Check up" not in (home / "value_sets" / "2.16.840.2.csv").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        _SET,
-        "value_set,oid,code_system,code\nA,2.16.1,icd_10,F32\n",
-        _SET + "A,2.16.1,icd_10,F32\n",
-        _SET + "A,../../x,icd_10,F32,2026\n",
-        _SET + "A,2.16.1,icd_10,=cmd(),2026\n",
-        _SET + "A,2.16.1,icd_10,F32,2026\nB,2.16.1,icd_10,F33,2026\n",
-        _SET + 'A,2.16.1,icd_10,"F32,2026\n',
-    ],
-)
-def test_a_faulty_value_set_is_refused_whole(tmp_path: Path, content: str) -> None:
-    from caseness.commands.valuesets import run_list, run_load
-
-    settings = home_settings(tmp_path / "home")
-    (tmp_path / "good.csv").write_text(_SET + "G,2.16.9,icd_10,F32,2026\n", encoding="utf-8")
-    (tmp_path / "bad.csv").write_text(content, encoding="utf-8")
-    with pytest.raises(RefusedInputError, match="nothing was loaded"):
-        run_load([tmp_path / "good.csv", tmp_path / "bad.csv"], settings=settings)
-    assert run_list(settings=settings) == {"value_sets": []}
-
-
-_REQUEST = {
-    "medication_request_code": "M1",
-    "person_code": "P1",
-    "request_status": "active",
-    "request_intent": "order",
-    "code_system": "rxnorm",
-    "code": "5550143",
-}
-
-
-def _lines(path: Path, *resources: dict[str, Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(resource) + "\n" for resource in resources), encoding="utf-8")
-    return path
-
-
-def _delivery_with_codes(folder: Path) -> Path:
-    """A medication whose code only a value set admits, and an observation that only a value set asks for."""
-    state_delivery(folder)
-    write_rows(folder / "medications.csv", [_REQUEST, {**_REQUEST, "medication_request_code": "M2", "code": "1190110"}])
-    code = {"coding": [{"system": "http://loinc.org", "code": "73831-0"}]}
-    value = {"coding": [{"system": "http://snomed.info/sct", "code": "428171000124102"}]}
-    observation = {"resourceType": "Observation", "id": "O1", "status": "final", "code": code}
-    observation |= {"subject": {"reference": "Patient/P1"}, "effectiveDateTime": "2024-03-01T10:00:00Z"}
-    other = {"coding": [{"system": "http://loinc.org", "code": "8302-2"}]}
-    _lines(
-        folder / "Observation.ndjson",
-        {**observation, "valueCodeableConcept": value},
-        {**observation, "id": "O2", "code": other},
-    )
-    return folder
-
-
-def _codes(settings: Settings) -> set[str]:
-    parts = ingestion.landed_parts(settings)
-    paths = [str(part) for stream in ("medications", "coded_observations") for part in parts[stream]]
-    return {row[0] for path in paths for row in duckdb.sql(f"select code from read_parquet('{path}')").fetchall()}
-
-
-def test_a_code_held_back_at_the_door_is_admitted_once_its_value_set_is_loaded(tmp_path: Path) -> None:
-    """By the commands a site would run, with the same files before and after."""
-    settings = home_settings(tmp_path / "home")
-    key = {"CASENESS_KEY_FILE": str(settings.key_file)}
-    delivery = _delivery_with_codes(tmp_path / "in")
-    before = caseness(settings.home, "ingest", delivery, **key)
-    assert before["quarantined_by_rule"] == {"code_not_in_value_set": 1, "not_contracted": 1}
-    assert _codes(settings) == {"1190110", "73831-0"}
-    (tmp_path / "sets.csv").write_text(
-        _SET + "Antidepressants,2.16.840.1,rxnorm,5550143,2026\nHeight,2.16.840.2,loinc,8302-2,2026\n"
-    )
-    caseness(settings.home, "valuesets", "load", tmp_path / "sets.csv", **key)
-    after = caseness(settings.home, "ingest", delivery, **key)
-    assert (after["files_loaded"], after["rows_admitted"], after["rows_quarantined"]) == (2, 4, 0)
-    assert _codes(settings) == {"1190110", "73831-0", "5550143", "8302-2"}
-    statuses = [entry["load_status"] for entry in ingestion.reconcile(settings, is_deep=True)]
-    assert (statuses.count("loaded"), statuses.count("superseded")) == (2, 2)
-    assert caseness(settings.home, "ingest", delivery, **key)["files_already_loaded"] == 2
-
-
-def test_files_are_read_anew_only_where_other_codes_are_members_now(tmp_path: Path) -> None:
-    """Whatever came first, files or value sets, the home ends the same; files without codes are left as they are."""
-    from caseness.commands.valuesets import run_load
-
-    settings = home_settings(tmp_path / "home")
-    delivery = _delivery_with_codes(write_delivery(tmp_path / "in", [Course("1")]))
-    ingestion.ingest([delivery], settings=settings)
-    (tmp_path / "known.csv").write_text(_SET + "Known,2.16.840.3,rxnorm,1190110,2026\n")
-    run_load([tmp_path / "known.csv"], settings=settings)
-    assert ingestion.ingest([delivery], settings=settings).as_dict()["files_already_loaded"] == 6
-    (tmp_path / "more.csv").write_text(_SET + "More,2.16.840.1,rxnorm,5550143,2026\n")
-    run_load([tmp_path / "more.csv"], settings=settings)
-    again = ingestion.ingest([delivery], settings=settings).as_dict()
-    assert (again["files_loaded"], again["files_already_loaded"]) == (2, 4)
-
-    other = home_settings(tmp_path / "other" / "home").with_changes(key_file=settings.key_file)
-    run_load([tmp_path / "known.csv", tmp_path / "more.csv"], settings=other)
-    ingestion.ingest([delivery], settings=other)
-    loaded = [
-        {entry["load_id"] for entry in ingestion.manifest_entries(home) if entry["load_status"] == "loaded"}
-        for home in (settings, other)
-    ]
-    assert loaded[0] == loaded[1]
-
-
-def test_a_value_set_loaded_between_two_ingests_of_one_process_counts(tmp_path: Path) -> None:
-    """The readers stay alive from one ingest to the next, and must not know the members of before."""
-    from caseness.commands.valuesets import run_load
-
-    settings = home_settings(tmp_path / "home")
-    admitted = []
-    for number, code in enumerate(["5550143", "5550144", "5550143"], start=1):
-        if number > 1:  # the second set takes the place of the first: the same name, the same size
-            (tmp_path / "set.csv").write_text(_SET + f"Drugs,2.16.840.1,rxnorm,{code},2026\n")
-            run_load([tmp_path / "set.csv"], settings=settings)
-        rows = [{**_REQUEST, "medication_request_code": f"M{number}{end}", "code": f"555014{end}"} for end in (3, 4)]
-        path = write_rows(tmp_path / str(number) / "medications.csv", rows)
-        ingestion.ingest([path], settings=settings)
-        admitted.append(sorted(_codes(settings)))
-    assert admitted == [[], ["5550144"], ["5550143", "5550144"]]
 
 
 # ---- statements that nothing orders
