@@ -181,12 +181,18 @@ def _statement(delivery: Delivery) -> dict[str, Any]:
 
 
 def _recognise(file: SourceFile, delivery: Delivery, settings: Settings) -> _Found | None:
+    """The first source that knows the file; one that goes by the name alone only where no other does."""
+    by_name: _Found | None = None
     for source in sources(settings.paths.sources):
         context = ReadContext(source.spec, delivery, settings)
         recognition = source.reader.recognises(file, context)
-        if recognition is not None:
-            return _Found(file, source, recognition, delivery, _members_that_count(recognition, settings))
-    return None
+        if recognition is None:
+            continue
+        found = _Found(file, source, recognition, delivery, _members_that_count(recognition, settings))
+        if not recognition.is_by_name_alone:
+            return found
+        by_name = by_name or found
+    return by_name
 
 
 def _members_that_count(recognition: Recognition, settings: Settings) -> str:
