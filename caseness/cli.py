@@ -670,7 +670,7 @@ def _value_set_words(body: dict[str, Any]) -> str:
 @value_sets_app.command("load")
 def valuesets_load(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="CSV, or FHIR ValueSet with its expansion (JSON).")],
+    paths: Annotated[list[Path], typer.Argument(help="CSV, expanded FHIR ValueSet (JSON), VSAC download (XLSX).")],
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -681,7 +681,8 @@ def valuesets_load(
         from caseness.commands.valuesets import run_load
 
         body = run_load(paths, settings=settings)
-        done = f"{len(body['loaded'])} loaded, {len(body['already_loaded'])} already loaded. Next: caseness build\n"
+        done = f"{len(body['loaded'])} loaded, {len(body['already_loaded'])} already loaded. "
+        done += "Next: caseness ingest (files that hold codes are read anew), then caseness build\n"
         voice.answer(body, text=done + _value_set_words(body))
 
     _perform(context, "valuesets load", home, quiet, json, work)

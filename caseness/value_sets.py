@@ -1,7 +1,8 @@
 """Licensed value-set expansions, which are not shipped: checked strictly, kept in ``value_sets/`` of the home.
 
-A file is one value set or several: CSV with the columns of ``value_set_members.csv``, or a FHIR ValueSet with its
-expansion. Each set lands as one CSV of its own, named by its OID (its name where it has none).
+A file is one value set or several: CSV with the columns of ``value_set_members.csv``, a FHIR ValueSet with its
+expansion, or the workbook in which the Value Set Authority Center (VSAC) gives one out. Each set lands as one CSV of
+its own, named by its OID (its name where it has none).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import ingestion
 from caseness import warehouse
 from caseness.errors import RefusedInputError, UsageError
 from caseness.settings import Settings
+from ingestion.files import SourceFile
+from ingestion.problems import RefusedFile
 from screening.definitions import definition_names, definitions
 
 COLUMNS = ("value_set", "oid", "code_system", "code", "version", "source")
@@ -50,6 +53,26 @@ _SYSTEMS = {
     "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets": "hcpcs",
     "http://hl7.org/fhir/sid/cvx": "cvx",
 }
+# Code systems by the names VSAC gives them, letters and digits alone.
+_VSAC_SYSTEMS = {
+    "SNOMEDCT": "snomed_ct",
+    "LOINC": "loinc",
+    "ICD10CM": "icd_10_cm",
+    "ICD10": "icd_10",
+    "ICD9CM": "icd_9_cm",
+    "ICD10PCS": "icd_10_pcs",
+    "RXNORM": "rxnorm",
+    "CPT": "cpt",
+    "CPTCATII": "cpt",
+    "HCPCS": "hcpcs",
+    "HCPCSLEVELII": "hcpcs",
+    "CVX": "cvx",
+    "ACTCODE": "hl7_act_code",
+}
+_VSAC_FACTS = {"Value Set Name": "value_set", "OID": "oid", "Definition Version": "version"}
+_VSAC_COLUMNS = {"Code": "code", "Code System": "code_system"}
+_WHOLE_NUMBERS = {"snomed_ct", "rxnorm"}  # their codes are whole numbers that begin with no zero
+_DIGITS_OF_A_NUMBER = 15  # that a spreadsheet keeps
 Row = dict[str, str]
 
 
@@ -140,16 +163,23 @@ def _rows(path: Path) -> list[Row]:
         raise UsageError(f"there is no file {path.name!r}", remedy="check the path")
     if path.stat().st_size > _LARGEST_BYTES:
         raise _refused(path.name, "is larger than a value set can be", "load the sets one by one")
+    if path.suffix.lower() == ".xlsx":
+        placed = _vsac_rows(path)
+    else:
+        rows = _fhir_rows(path.name, _text(path)) if path.suffix == ".json" else _csv_rows(path.name, _text(path))
+        placed = [(f"{path.name}, code {number}", row) for number, row in enumerate(rows, start=1)]
+    if not placed:
+        raise _refused(path.name, "holds no code", "export the expansion, not the definition")
+    if len(placed) > _MOST_CODES:
+        raise _refused(path.name, "holds more codes than a value set can", "load the sets one by one")
+    return [_checked(where, row) for where, row in placed]
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refused(path.name, "is not UTF-8", "export it as UTF-8") from error
-    rows = _fhir_rows(path.name, text) if path.suffix == ".json" else _csv_rows(path.name, text)
-    if not rows:
-        raise _refused(path.name, "holds no code", "export the expansion, not the definition")
-    if len(rows) > _MOST_CODES:
-        raise _refused(path.name, "holds more codes than a value set can", "load the sets one by one")
-    return [_checked(path.name, number, row) for number, row in enumerate(rows, start=1)]
 
 
 def _csv_rows(name: str, text: str) -> list[Row]:
@@ -201,13 +231,63 @@ def _contained(items: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
         yield from _contained(item.get("contains", ()))
 
 
-def _checked(name: str, number: int, row: Row) -> Row:
+def _vsac_rows(path: Path) -> list[tuple[str, Row]]:
+    """The codes of a workbook, each with its place: one table, and rows above it or elsewhere that say of which set."""
+    from ingestion.spreadsheets import StoredNumber, read_sheets  # openpyxl is slow to load, and few files need it
+
+    facts: Row = {}
+    header: dict[str, int] = {}
+    table = 0
+    codes: list[tuple[str, Row]] = []
+    try:
+        for sheet, number, texts in read_sheets(SourceFile(path, path.name), limit_bytes=_LARGEST_BYTES):
+            where = f"{path.name}, sheet {sheet}, row {number}"
+            names = [(text or "").strip() for text in texts]
+            if set(_VSAC_COLUMNS) <= set(names):
+                if header:
+                    raise _refused(where, "begins a second table of codes", "load the sets one by one")
+                table, header = sheet, {column: names.index(name) for name, column in _VSAC_COLUMNS.items()}
+            elif sheet == table:
+                row = {column: _cell(names, place) for column, place in header.items()}
+                row["code_system"] = _vsac_system(where, row["code_system"])
+                if isinstance(_cell(texts, header["code"]), StoredNumber) and not _is_kept_by_a_number(row):
+                    what = "holds a number, which keeps neither the zeros a code begins with nor all its digits"
+                    raise _refused(f"{where}, Code", what, "load the workbook as VSAC gives it out, its codes as text")
+                codes.append((where, row))
+            elif (column := _VSAC_FACTS.get(names[0])) and facts.setdefault(column, _cell(names, 1)) != _cell(names, 1):
+                raise _refused(where, f"says another {names[0]} than a row before", "load one value set at a time")
+    except RefusedFile as refusal:
+        where = path.name if refusal.row is None else f"{path.name}, row {refusal.row}"
+        raise _refused(where, f"is no workbook to load: {refusal.message}", refusal.remedy) from refusal
+    lacking = [name for name, column in _VSAC_FACTS.items() if not facts.get(column)]
+    lacking += [] if header else list(_VSAC_COLUMNS)
+    if lacking:
+        raise _refused(path.name, f"does not say {', '.join(lacking)}", "load the workbook as VSAC gives it out")
+    return [(where, {**facts, **row, "source": "VSAC expansion"}) for where, row in codes]
+
+
+def _cell(texts: Sequence[str | None], place: int) -> str:
+    return (texts[place] or "") if place < len(texts) else ""
+
+
+def _vsac_system(where: str, name: str) -> str:
+    system = _VSAC_SYSTEMS.get(re.sub(r"[^A-Z0-9]", "", name.upper()))
+    if system is None:
+        known = ", ".join(_VSAC_SYSTEMS)
+        raise _refused(f"{where}, Code System", "names no code system that is known", f"known are {known}")
+    return system
+
+
+def _is_kept_by_a_number(row: Row) -> bool:
+    """Whether a code comes out of a number as it went in: no zero before it, no digit too many."""
+    return row["code_system"] in _WHOLE_NUMBERS and len(row["code"]) <= _DIGITS_OF_A_NUMBER
+
+
+def _checked(where: str, row: Row) -> Row:
     checked = {column: (row.get(column) or "").strip() for column in COLUMNS}
     for column, form in _FORMS.items():
         if not form.fullmatch(checked[column]):
-            raise _refused(
-                f"{name}, code {number}", f"has no valid {column}", "correct it at its source, load it again"
-            )
+            raise _refused(where, f"has no valid {column}", "correct it at its source, load it again")
     return checked
 
 

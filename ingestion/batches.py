@@ -28,6 +28,7 @@ class Recognition:
     detail: dict[str, Any] = field(default_factory=dict)
     companions: tuple[SourceFile, ...] = ()  # files beside it that its meaning depends on, such as a vocabulary
     trailer_lines: int = 0  # lines at its end that are no rows
+    is_by_name_alone: bool = False  # its columns do not bear out its name: any other source that knows it goes first
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ neither, only as a member of a known value set. A known member is a code whateve
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -110,21 +111,40 @@ def known_members() -> pl.DataFrame:
 
 def local_members(folder: Path) -> pl.DataFrame | None:
     """Members of the value sets a site loaded itself: ``*.csv`` with the columns of ``value_set_members``."""
+    found = _read_members(folder)
+    return found[0] if found else None
+
+
+def members_seal(folder: Path) -> str:
+    """Hash of the members a site has beyond those that come along; empty where it has none.
+
+    A file read before they were loaded says something else today, so readings under other members are told apart.
+    """
+    found = _read_members(folder)
+    return found[1] if found else ""
+
+
+def _read_members(folder: Path) -> tuple[pl.DataFrame, str] | None:
     files = sorted(folder.glob("*.csv")) if folder.is_dir() else []
     if not files:
         return None
-    return _local_members(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+    # A process lives on from one ingest to the next; a set that was replaced meanwhile is another file.
+    states = [(file, file.stat()) for file in files]
+    return _members_of(tuple((file, state.st_ino, state.st_mtime_ns, state.st_size) for file, state in states))
 
 
-@cache
-def _local_members(files: tuple[tuple[Path, int, int], ...]) -> pl.DataFrame:
+@lru_cache(maxsize=1)
+def _members_of(files: tuple[tuple[Path, int, int, int], ...]) -> tuple[pl.DataFrame, str]:
     frames = [
         pl.read_csv(file, columns=list(_MEMBER_SCHEMA), schema_overrides=_MEMBER_SCHEMA, glob=False).select(
             list(_MEMBER_SCHEMA)
         )
-        for file, _, _ in files
+        for file, *_ in files
     ]
-    return pl.concat(frames).drop_nulls().unique()
+    members = pl.concat(frames).drop_nulls().unique()
+    beyond = members.join(known_members(), on=list(_MEMBER_SCHEMA), how="anti").sort(list(_MEMBER_SCHEMA))
+    seal = hashlib.sha256(beyond.write_csv().encode()).hexdigest() if len(beyond) else ""
+    return members, seal
 
 
 def check_codes(

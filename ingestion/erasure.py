@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 PERSON_COLUMNS = ("person_token", "linked_person_token")
 _PERSON = "person"
+_DELETIONS = "record_deletions"  # name no person and hang on no other row; they go with the record they are of
 _MARK_CHARACTERS = 32
 _ALL_ROWS, _OWNERLESS_ROWS = "all rows", "ownerless rows"
 _IN_MEMORY = Path(":memory:")
@@ -283,7 +284,7 @@ def _grow(connection: duckdb.DuckDBPyConnection, table: str, queries: list[str])
             return
 
 
-def _is_erased(columns: Iterable[str], forgotten: Forgotten) -> str:
+def _is_erased(stream: str, columns: Iterable[str], forgotten: Forgotten) -> str:
     """The condition of a marked row, in SQL. Of ownerless rows few are asked: Parquet tells which blocks have any."""
 
     def is_marked(name: str, table: str) -> str:
@@ -297,20 +298,39 @@ def _is_erased(columns: Iterable[str], forgotten: Forgotten) -> str:
     if hangs:
         ownerless = "person_token is null and " if "person_token" in names else ""
         conditions.append(f"({ownerless}({' or '.join(hangs)}))")
+    if stream == _DELETIONS:
+        conditions.append("(load_id, source_row_number) in (select load_id, source_row_number from erased_records)")
     return " or ".join(conditions) or "false"
 
 
 def _affected(connection: duckdb.DuckDBPyConnection, settings: Settings, forgotten: Forgotten) -> set[str]:
-    """Names of the parts that hold a marked row."""
+    """Names of the parts that hold a marked row.
+
+    A record may be deleted under several codes, of which it landed with one, and may state that another of its codes is
+    void: all that one record of a delivery says of deletions goes with what else of it goes.
+    """
     found = set()
-    for parts in landed_parts(settings).values():
+    landed = landed_parts(settings)
+    with_deletions = {_load_of(part) for part in landed[_DELETIONS]}
+    connection.execute("create table erased_records (load_id varchar, source_row_number bigint)")
+    for stream in sorted(landed, key=lambda name: name == _DELETIONS):
         # Parts of one stream may be of several contract versions, so each is asked for the columns it has.
-        for part in parts:
+        for part in landed[stream]:
             source = f"read_parquet({warehouse.quote_literal(str(part))})"
-            condition = _is_erased(pq.read_schema(part).names, forgotten)
-            if connection.execute(f"select 1 from {source} where {condition} limit 1").fetchone():
-                found.add(str(part.relative_to(settings.paths.parts)))
+            condition = _is_erased(stream, pq.read_schema(part).names, forgotten)
+            if not connection.execute(f"select 1 from {source} where {condition} limit 1").fetchone():
+                continue
+            found.add(str(part.relative_to(settings.paths.parts)))
+            if _load_of(part) in with_deletions:
+                connection.execute(
+                    f"insert into erased_records select distinct load_id, source_row_number from {source} "
+                    f"where {condition}"
+                )
     return found
+
+
+def _load_of(part: Path) -> str:
+    return part.name.partition(".")[0]
 
 
 def _names_erased(entry: dict[str, Any], forgotten: Forgotten) -> bool:
@@ -341,7 +361,7 @@ def _rewrite(
         target = old.with_name(f"{load_id}.{forgotten.erasures}.parquet")
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         source = f"read_parquet({warehouse.quote_literal(str(old))})"
-        condition = _is_erased(pq.read_schema(old).names, forgotten)
+        condition = _is_erased(stream, pq.read_schema(old).names, forgotten)
         connection.execute(
             f"copy (select * from {source} where not ({condition})) "
             f"to {warehouse.quote_literal(str(temporary))} (format parquet, compression zstd)"

@@ -86,8 +86,13 @@ class SourceFile:
             with self.path.open("rb") as handle:
                 yield handle
             return
-        with _archive(self.path) as archive, archive.open(self.member) as handle:
-            yield handle
+        with _archive(self.path) as archive:
+            try:
+                member = archive.open(self.member)
+            except _ARCHIVE_ERRORS as error:
+                raise _damaged() from error
+            with member:
+                yield member
 
     def sha256(self) -> str:
         """Hash of the file's bytes, read in blocks."""

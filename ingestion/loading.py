@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from caseness.settings import Deidentification, IdentifierPolicy, Settings
-from ingestion import deidentification, landing, reading
+from ingestion import clinical_codes, deidentification, landing, reading
 from ingestion.batches import SHARED_ROW, Batch, ReadContext, Recognition, whole_text
 from ingestion.casting import cast, cast_tokens, empty_problems
 from ingestion.contracts import Contract, contracts
@@ -77,6 +77,7 @@ class _Found:
     source: Source
     recognition: Recognition
     delivery: Delivery
+    members: str = ""  # seal of the site's own value sets, where the file may hold codes that they admit
 
     @property
     def source_name(self) -> str:
@@ -97,7 +98,10 @@ class _Found:
         return max(contracts()[name].version for name in ([stream] if stream else contracts()))
 
     def reading_id(self, sha256: str, key: Key) -> str:
-        """One reading of one file's bytes; two deliveries of them may say different things of their time."""
+        """One reading of one file's bytes; two deliveries of them may say different things of their time.
+
+        Read under another contract, mapping, key or other value sets, the same bytes land as other rows.
+        """
         return self._id_of(sha256, key, "")
 
     def load_id(self, sha256: str, key: Key) -> str:
@@ -111,6 +115,7 @@ class _Found:
         meaning += f".{self.delivery.person or ''}"
         extra = [self.source.version, *(companion.sha256() for companion in self.recognition.companions)]
         extra += [f"key{key.version}"] if key.version > 1 else []
+        extra += [f"members{self.members}"] if self.members else []
         meaning += "".join(f".{part}" for part in extra if part) + statement
         return landing.load_id_of(sha256, source=self.source_name, namespace=self.namespace, contract_version=meaning)
 
@@ -181,12 +186,24 @@ def _statement(delivery: Delivery) -> dict[str, Any]:
 
 
 def _recognise(file: SourceFile, delivery: Delivery, settings: Settings) -> _Found | None:
+    """The first source that knows the file; one that goes by the name alone only where no other does."""
+    by_name: _Found | None = None
     for source in sources(settings.paths.sources):
         context = ReadContext(source.spec, delivery, settings)
         recognition = source.reader.recognises(file, context)
-        if recognition is not None:
-            return _Found(file, source, recognition, delivery)
-    return None
+        if recognition is None:
+            continue
+        found = _Found(file, source, recognition, delivery, _members_that_count(recognition, settings))
+        if not recognition.is_by_name_alone:
+            return found
+        by_name = by_name or found
+    return by_name
+
+
+def _members_that_count(recognition: Recognition, settings: Settings) -> str:
+    streams = [contracts()[recognition.stream]] if recognition.stream else contracts().values()
+    has_codes = any(column.kind == "clinical_code" for contract in streams for column in contract.columns)
+    return clinical_codes.members_seal(settings.paths.value_sets) if has_codes else ""
 
 
 def _load(

@@ -27,7 +27,8 @@ REMEDIES = {
     "answer_consistency": "an answered item has a value, an item in any other state has none",
     "answer_kind_unstated": "state scored_value or answer_position: the instrument has reversed items",
     "code_form": "state the code's system and write the code in its form, check digit and dot included",
-    "code_not_in_value_set": "load the value set it belongs to; codes of this system are admitted as members only",
+    "code_not_in_value_set": "load the value set it belongs to (`caseness valuesets load`) and ingest the file again; "
+    "codes of this system are admitted as members only",
     "random_code": "under safe_harbor send your own random code: 32 to 64 hexadecimal digits, or a UUID of version 4",
     "days_from_index": "write whole days from the person's index day, such as 0, 14 or -30",
     "year": "write a year with four digits",

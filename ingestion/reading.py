@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 import orjson
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion import json_blocks
@@ -33,6 +34,7 @@ LONGEST_FIELD_BYTES = 1 << 20
 LONGEST_LINE_BYTES = 128 << 20
 _BATCH_ROWS = 100_000
 _JSON_BATCH_ROWS = 100_000
+_HEAD_LINES = 20
 _BROKEN_LINE_BATCH_ROWS = 50_000
 _LINE_END, _QUOTE = 10, 34
 _LARGEST_EXACT = 1 << 53
@@ -369,6 +371,22 @@ def read_csv_header(file: SourceFile, *, limit_bytes: int, form: CsvForm = _OWN_
         return _quoted_fields(line.decode("utf-8").rstrip("\r\n"), 0, form.delimiter)
     except (UnicodeDecodeError, RefusedFile):
         return []
+
+
+def read_column_names(file: SourceFile, form: str, *, limit_bytes: int) -> list[str]:
+    """The columns of a CSV or Parquet file, or the keys of the first NDJSON lines; none where it cannot be read."""
+    if form == "csv":
+        return read_csv_header(file, limit_bytes=limit_bytes)
+    try:
+        if form == "parquet":
+            with open_seekable(file, limit_bytes=limit_bytes) as handle:
+                return list(pq.read_schema(handle).names)
+        with _open_text(file, limit_bytes=limit_bytes) as stream:
+            lines = [stream.readline(LONGEST_FIELD_BYTES).removeprefix(b"\xef\xbb\xbf") for _ in range(_HEAD_LINES)]
+        records = [orjson.loads(line) for line in lines if line.strip()]
+    except (OSError, ValueError, pa.ArrowException, RefusedFile):
+        return []
+    return list(dict.fromkeys(name for record in records if isinstance(record, dict) for name in record))
 
 
 def read_ndjson_records(

@@ -1,4 +1,4 @@
-"""XLSX sheets as text frames: stored values only, one named sheet, nothing guessed.
+"""XLSX sheets as text: stored values only, nothing guessed; one named sheet as frames, or all sheets row by row.
 
 A formula counts as its stored value, a date becomes ISO text, a whole number has no ``.0``. A cell that holds an error
 or a duration is listed, not read. Workbooks with macros, merged cells or a hidden sheet are refused.
@@ -11,6 +11,7 @@ import io
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -35,11 +36,42 @@ def read_xlsx(
     Rows count from 1 below the header as the sheet shows them; a row without any value is not a row. Raises
     ``RefusedFile`` for what is not a plain workbook.
     """
-    content = _content(file, limit_bytes)
+    with _plain_workbook():
+        yield from _frames(_content(file, limit_bytes), sheet, known)
+
+
+class StoredNumber(str):
+    """The text of a cell that holds a number: zeros it began with and digits beyond the fifteenth are lost."""
+
+    __slots__ = ()
+
+
+def read_sheets(file: SourceFile, *, limit_bytes: int) -> Iterator[tuple[int, int, list[str | None]]]:
+    """Every row that has a value, of every sheet: which sheet and which row of it, both counted from 1, and its texts.
+
+    For workbooks whose table stands below rows that speak of it. Raises ``RefusedFile`` as ``read_xlsx`` does, and for
+    a cell that holds an error; merged cells count as one cell and empty ones.
+    """
+    with _plain_workbook():
+        for place, table in enumerate(_opened(_content(file, limit_bytes)).worksheets, start=1):
+            _check_visible(table)
+            table.reset_dimensions()
+            for number, cells in enumerate(table.iter_rows(), start=1):
+                texts = _trimmed(cells)
+                if any(text is _UNREADABLE for text in texts):
+                    message = f"a cell of sheet {place} holds an error or a duration"
+                    raise RefusedFile("error_cell", message, remedy="put a value in the cell", row=number)
+                if texts:
+                    yield place, number, texts
+
+
+@contextmanager
+def _plain_workbook() -> Iterator[None]:
+    """What goes wrong in a workbook refuses its file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield from _frames(content, sheet, known)
+            yield
     except RefusedFile:
         raise
     except MemoryError:
@@ -67,8 +99,7 @@ def _content(file: SourceFile, limit_bytes: int) -> io.BytesIO:
 
 
 def _frames(content: io.BytesIO, sheet: str | None, known: Sequence[str]) -> Iterator[tuple[pl.DataFrame, Errors]]:
-    book: Any = openpyxl.load_workbook(content, read_only=True, data_only=True, keep_links=False)
-    table = _sheet(book, sheet)
+    table = _sheet(_opened(content), sheet)
     with zipfile.ZipFile(content) as archive, archive.open(table._worksheet_path) as part:
         if b"<mergeCell " in part.read() or b":mergeCell " in part.read():
             raise RefusedFile("merged_cells", "the sheet has merged cells", remedy="unmerge them, one value a cell")
@@ -78,9 +109,7 @@ def _frames(content: io.BytesIO, sheet: str | None, known: Sequence[str]) -> Ite
     numbers: list[int] = []
     errors: Errors = []
     for number, cells in enumerate(table.iter_rows()):
-        texts = [_text(cell) for cell in cells]
-        while texts and texts[-1] is None:
-            texts.pop()
+        texts = _trimmed(cells)
         if header is None:
             header = _header(texts, known)
             continue
@@ -100,15 +129,23 @@ def _frames(content: io.BytesIO, sheet: str | None, known: Sequence[str]) -> Ite
     yield _frame(rows, numbers, header), errors
 
 
+def _opened(content: io.BytesIO) -> Any:
+    return openpyxl.load_workbook(content, read_only=True, data_only=True, keep_links=False)
+
+
 def _sheet(book: Any, name: str | None) -> Any:
     if name is None and len(book.sheetnames) != 1:
         raise RefusedFile("sheet", "the workbook has several sheets", remedy="name one by `sheet:` in source.yml")
     found = [table for table in book.worksheets if name is None or table.title == name]
     if not found:
         raise RefusedFile("sheet", "the declared sheet is not there", remedy="check `sheet:` in source.yml")
-    if found[0].sheet_state != "visible":
-        raise RefusedFile("hidden_sheet", "the sheet is hidden", remedy="show it, if it is meant to be read")
+    _check_visible(found[0])
     return found[0]
+
+
+def _check_visible(table: Any) -> None:
+    if table.sheet_state != "visible":
+        raise RefusedFile("hidden_sheet", "the sheet is hidden", remedy="show it, if it is meant to be read")
 
 
 def _header(texts: list[str | None], known: Sequence[str]) -> list[str]:
@@ -131,6 +168,14 @@ class _Unreadable(str):
 _UNREADABLE = _Unreadable("unreadable")
 
 
+def _trimmed(cells: Sequence[Any]) -> list[str | None]:
+    """The texts of a row up to its last value."""
+    texts = [_text(cell) for cell in cells]
+    while texts and texts[-1] is None:
+        texts.pop()
+    return texts
+
+
 def _text(cell: Any) -> str | None:
     value = cell.value
     if value is None or value == "":
@@ -147,5 +192,5 @@ def _text(cell: Any) -> str | None:
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, float):
-        return format(Decimal(int(value)) if value.is_integer() else Decimal(repr(value)), "f")
-    return str(value)
+        return StoredNumber(format(Decimal(int(value)) if value.is_integer() else Decimal(repr(value)), "f"))
+    return StoredNumber(value) if isinstance(value, int) else str(value)

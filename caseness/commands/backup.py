@@ -6,10 +6,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -83,7 +84,7 @@ def run_backup(
         raise UsageError("a backup does not lie inside the home it saves", remedy="give a folder elsewhere")
     if with_key and settings.key_file is not None:
         raise UsageError("the key lies outside the home (key_file)", remedy="save it by itself, apart from the backup")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = _temporary(target)
     with journal.exclusive(settings.paths.lock, purpose="backup"):
         home.check(settings)
         if home.version(settings) is None:
@@ -91,6 +92,7 @@ def run_backup(
         ingestion.settle(settings, is_deep=True)
         recorded = _recorded_hash(settings)
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_behind(target)
         try:
             files: dict[str, dict[str, Any]] = {}
             with _sink(temporary, is_archive=target.suffix == ".tar") as sink:
@@ -133,7 +135,8 @@ def run_restore(
     if not backup.exists():
         raise UsageError(f"there is no backup {backup.name!r}", remedy="check the path")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    _remove_left_behind(target)
+    temporary = _temporary(target)
     with journal.plain_disk_full():
         try:
             manifest = _unpacked(backup, temporary, say)
@@ -329,8 +332,36 @@ def _members(backup: Path) -> Iterator[tuple[str, Any, int]]:
             yield member.name, archive.extractfile(member), member.size
 
 
+def _temporary(target: Path) -> Path:
+    """Where this process writes what becomes ``target`` by a rename."""
+    return target.with_name(f".{target.name}.{os.getpid()}.tmp")
+
+
+def _remove_left_behind(target: Path) -> None:
+    """Remove what processes that were killed had written of ``target``: copies of data that nobody would look for.
+
+    Whether a process lives is asked of this machine: two machines do not write to one place at a time.
+    """
+    form = re.compile(rf"\.{re.escape(target.name)}\.([1-9][0-9]*)\.tmp")
+    with suppress(PermissionError):  # another user's, or a folder that cannot be listed: tidying stops nobody
+        for path in target.parent.iterdir():
+            match = form.fullmatch(path.name)
+            if match and (int(match[1]) == os.getpid() or not _is_alive(int(match[1]))):
+                _remove(path)
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's; or no number a process can have, so not ours to judge
+        return True
+    return True
+
+
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The life of a warehouse: migrated, backed up and restored, people forgotten, files withdrawn, value sets loaded."""
+"""The life of a warehouse: migrated, backed up and restored, people forgotten, files withdrawn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from caseness.commands.migrate import run_migrate
 from caseness.commands.sql import run_sql
 from caseness.commands.withdraw import run_withdraw
 from caseness.content import content_hash
-from caseness.errors import DamagedHomeError, NotReadyError, RefusedInputError, UsageError
+from caseness.errors import DamagedHomeError, NotReadyError, UsageError
 from caseness.settings import Settings
 from tests.fixtures.life import caseness, first_release, holds
 from tests.fixtures.small_service import (
@@ -357,6 +357,117 @@ def test_what_a_later_delivery_says_is_theirs_goes_too(with_people: Any, tmp_pat
     assert _tables(settings)["questionnaire_answers"] == before - 9
 
 
+def _deletions(settings: Settings) -> dict[tuple[str, int], str]:
+    """Every landed deletion: kind of record and row of its delivery -> token of the record."""
+    rows = [
+        row
+        for part in ingestion.landed_parts(settings)["record_deletions"]
+        for row in duckdb.sql(
+            f"select record_kind, source_row_number, record_id from read_parquet('{part}')"
+        ).fetchall()
+    ]
+    return {(kind, number): token for kind, number, token in rows}
+
+
+def test_deletions_of_their_records_go_with_a_forgotten_person(with_people: Any, tmp_path: Path) -> None:
+    """A deletion names no person, but the token of a record that was theirs."""
+    settings, _, tokens = with_people
+    state_delivery(tmp_path / "back", delivered_at="2025-03-01T00:00:00Z")
+    deleted = [("contact", "C1.0"), ("contact", "C2.0"), ("response", "T0"), ("response", "T1"), ("response", "T2")]
+    rows = [{"record_kind": kind, "record_code": code, "recorded_at": "2025-02-01T00:00:00Z"} for kind, code in deleted]
+    ingestion.ingest([write_rows(tmp_path / "back" / "record_deletions.csv", rows)], settings=settings)
+    before = _deletions(settings)
+    theirs = [before["contact", 1], before["response", 3], before["response", 4]]
+    others = [before["contact", 2], before["response", 5]]
+    assert holds(settings.home, *theirs, *others) == [*theirs, *others]
+    report = run_forget(tokens["P1"], settings=settings).as_dict()
+    assert report["rows_by_stream"]["record_deletions"] == 3
+    assert sorted(_deletions(settings).values()) == sorted(others)
+    assert holds(settings.home, *theirs, *others) == others
+    state_delivery(tmp_path / "later", delivered_at="2025-03-02T00:00:00Z")
+    later = ingestion.ingest([write_rows(tmp_path / "later" / "record_deletions.csv", rows[:2])], settings=settings)
+    assert later.as_dict()["quarantined_by_rule"] == {"erased_person": 1}
+    assert holds(settings.home, *theirs, *others) == others
+
+
+def _observation(own_id: str, person: str, code: str, **value: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": own_id,
+        "status": "final",
+        "subject": {"reference": f"Patient/{person}"},
+        "effectiveDateTime": "2024-03-01T10:00:00Z",
+        "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+        **value,
+    }
+
+
+def _bundle(path: Path, *entries: dict[str, Any] | str) -> Path:
+    """Resources as they are, and deletions by what they name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = [
+        {"request": {"method": "DELETE", "url": entry}}
+        if isinstance(entry, str)
+        else {"resource": entry, "request": {"method": "PUT", "url": f"{entry['resourceType']}/{entry['id']}"}}
+        for entry in entries
+    ]
+    body = {"resourceType": "Bundle", "type": "transaction", "timestamp": "2024-05-01T00:00:00Z", "entry": rows}
+    path.write_text(json.dumps(body), encoding="utf-8")
+    return path
+
+
+_TOTAL, _SCREEN = "44261-6", "73831-0"
+_NEGATIVE = {"valueCodeableConcept": {"coding": [{"system": "http://snomed.info/sct", "code": "428171000124102"}]}}
+
+
+@pytest.mark.parametrize("fault", ["", "person_marked", "part_rewritten:1", "part_rewritten:2", "entry_erased:1"])
+def test_a_deletion_goes_under_every_code_the_record_may_have_had(tmp_path: Path, fault: str) -> None:
+    """FHIR deletes an observation under two codes, of which it landed with one; a total without its value states a
+    deletion of itself as a total. The one record of a delivery that named them is all that ties them to the person."""
+    settings = home_settings(tmp_path / "home")
+    people = [{"resourceType": "Patient", "id": person, "gender": "female"} for person in ("P1", "P2")]
+    totals = [_observation(f"T{n}", f"P{n}", _TOTAL, valueInteger=12) for n in (1, 2)]
+    void = [_observation(f"N{n}", f"P{n}", _TOTAL) for n in (1, 2)]
+    screens = [_observation(f"S{n}", f"P{n}", _SCREEN, **_NEGATIVE) for n in (1, 2)]
+    _bundle(tmp_path / "in" / "a.json", *people, *totals, *void, *screens)
+    _bundle(tmp_path / "in" / "b.json", *(f"Observation/{record}" for record in ("T1", "S1", "T2", "S2")))
+    report = ingestion.ingest([tmp_path / "in"], settings=settings).as_dict()
+    assert (report["rows_quarantined"], report["problems"]) == (0, [])
+    before = _deletions(settings)
+    assert len(before) == 2 * 4 + 2
+    their_rows = {("observation", 1), ("observation", 2), ("response", 1), ("response", 2), ("response", 5)}
+    theirs = [token for place, token in before.items() if place in their_rows]
+    others = [token for place, token in before.items() if place not in their_rows]
+    (person,) = ingestion.person_tokens("fhir", ["P1"], settings=settings).values()
+    if fault:
+        caseness(settings.home, "forget", person, fault=fault, CASENESS_KEY_FILE=str(settings.key_file))
+        with journal.exclusive(settings.paths.lock, purpose="test"):
+            ingestion.settle(settings, is_deep=True)
+    else:
+        assert run_forget(person, settings=settings).as_dict()["rows_by_stream"]["record_deletions"] == 5
+    assert sorted(_deletions(settings).values()) == sorted(others)
+    assert holds(settings.home, person, *theirs) == []
+
+
+def test_a_deletion_that_came_before_the_record_goes_once_the_record_says_whose_it_is(tmp_path: Path) -> None:
+    settings = home_settings(tmp_path / "home")
+    (person,) = ingestion.person_tokens("fhir", ["P1"], settings=settings).values()
+    run_forget(person, settings=settings, reason="opt_out")
+    deletions = _bundle(tmp_path / "b.json", "Observation/S1", "Observation/S2")
+    ingestion.ingest([deletions], settings=settings)
+    # Until the record comes, nothing in the home says whose it is.
+    before = _deletions(settings)
+    assert sorted(before) == [("observation", 1), ("observation", 2), ("response", 1), ("response", 2)]
+    screens = [_observation(f"S{n}", f"P{n}", _SCREEN, **_NEGATIVE) for n in (1, 2)]
+    report = ingestion.ingest([_bundle(tmp_path / "a.json", *screens)], settings=settings).as_dict()
+    assert report["quarantined_by_rule"] == {"erased_person": 1}
+    assert sorted(_deletions(settings)) == [("observation", 2), ("response", 2)]
+    assert holds(settings.home, before["observation", 1], before["response", 1]) == []
+    again = _bundle(tmp_path / "c.json", "Observation/S2", "Observation/S1")
+    assert ingestion.ingest([again], settings=settings).as_dict()["quarantined_by_rule"] == {"erased_person": 1}
+    assert holds(settings.home, before["observation", 1], before["response", 1]) == []
+
+
 def test_whoever_opts_out_first_never_comes_in(tmp_path: Path) -> None:
     settings = home_settings(tmp_path / "home")
     ingestion.ingest([write_delivery(tmp_path / "other", [Course("9")])], settings=settings)
@@ -454,57 +565,6 @@ def test_a_withdrawal_stopped_anywhere_is_finished_or_had_not_begun(tmp_path: Pa
     assert _tables(settings)["referrals"] == (1 if fault == "change_announced" else 0)
     run_withdraw(str(wrong), settings=settings, reason="wrong_people")
     assert _tables(settings)["referrals"] == 0
-
-
-# ---- value sets
-
-_SET = "value_set,oid,code_system,code,version\n"
-
-
-def test_value_sets_are_loaded_strictly_once_and_listed(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    caseness(home, "init")
-    (tmp_path / "a.csv").write_text(
-        _SET + "Depression,2.16.840.1,icd_10,F32,2026\nDepression,2.16.840.1,icd_10,F33,2026\n", encoding="utf-8"
-    )
-    expansion = {
-        "resourceType": "ValueSet",
-        "url": "http://cts.nlm.nih.gov/fhir/ValueSet/2.16.840.2",
-        "title": "Encounters to Screen",
-        "version": "20260101",
-        "expansion": {"contains": [{"system": "http://snomed.info/sct", "code": "185349003", "display": "Check up"}]},
-    }
-    (tmp_path / "b.json").write_text(json.dumps(expansion), encoding="utf-8")
-    first = caseness(home, "valuesets", "load", tmp_path / "a.csv", tmp_path / "b.json")
-    assert first["loaded"] == ["2.16.840.1", "2.16.840.2"]
-    assert caseness(home, "valuesets", "load", tmp_path / "a.csv")["already_loaded"] == ["2.16.840.1"]
-    listed = caseness(home, "valuesets", "list")["value_sets"]
-    assert [(item["value_set"], item["codes"]) for item in listed] == [("Depression", 2), ("Encounters to Screen", 1)]
-    assert "Check up" not in (home / "value_sets" / "2.16.840.2.csv").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        _SET,
-        "value_set,oid,code_system,code\nA,2.16.1,icd_10,F32\n",
-        _SET + "A,2.16.1,icd_10,F32\n",
-        _SET + "A,../../x,icd_10,F32,2026\n",
-        _SET + "A,2.16.1,icd_10,=cmd(),2026\n",
-        _SET + "A,2.16.1,icd_10,F32,2026\nB,2.16.1,icd_10,F33,2026\n",
-        _SET + 'A,2.16.1,icd_10,"F32,2026\n',
-    ],
-)
-def test_a_faulty_value_set_is_refused_whole(tmp_path: Path, content: str) -> None:
-    from caseness.commands.valuesets import run_list, run_load
-
-    settings = home_settings(tmp_path / "home")
-    (tmp_path / "good.csv").write_text(_SET + "G,2.16.9,icd_10,F32,2026\n", encoding="utf-8")
-    (tmp_path / "bad.csv").write_text(content, encoding="utf-8")
-    with pytest.raises(RefusedInputError, match="nothing was loaded"):
-        run_load([tmp_path / "good.csv", tmp_path / "bad.csv"], settings=settings)
-    assert run_list(settings=settings) == {"value_sets": []}
 
 
 # ---- statements that nothing orders

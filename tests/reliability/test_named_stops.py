@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ingestion
-from caseness.commands.backup import run_restore
+from caseness.commands.backup import run_backup, run_restore
 from caseness.commands.build import run_build
 from caseness.settings import Settings
 from tests.fixtures.life import caseness
@@ -78,10 +82,63 @@ def test_a_superseding_load_that_is_killed_is_finished_by_the_next(tmp_path: Pat
     assert (statuses.count("loaded"), statuses.count("superseded")) == (4, 4)
 
 
-def test_a_killed_restore_can_be_run_again(tmp_path: Path) -> None:
+def _ended() -> int:
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Settings, Path]:
+    """A home and its backup."""
     settings = home_settings(tmp_path / "home")
     ingestion.ingest([write_delivery(tmp_path / "in", [Course("1")])], settings=settings)
-    caseness(settings.home, "backup", tmp_path / "saved", **_key(settings))
-    caseness(tmp_path / "new", "restore", tmp_path / "saved", fault="backup_unpacked", **_key(settings))
-    new = home_settings(tmp_path / "new")
-    assert run_restore(tmp_path / "saved", settings=new, with_build=False).files
+    run_backup(tmp_path / "saved", settings=settings)
+    return settings, tmp_path / "saved"
+
+
+@pytest.mark.parametrize("name", ["new", "new.(1)"])
+def test_a_killed_restore_is_run_again_and_leaves_nothing(
+    tmp_path: Path, saved: tuple[Settings, Path], name: str
+) -> None:
+    settings, backup = saved
+    place = tmp_path / "place"
+    caseness(place / name, "restore", backup, fault="backup_unpacked", **_key(settings))
+    (left,) = place.iterdir()
+    assert re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", left.name)
+    assert run_restore(backup, settings=settings.with_changes(home=place / name), with_build=False).files
+    assert [path.name for path in place.iterdir()] == [name]
+
+
+def test_only_what_a_dead_process_left_of_the_same_target_is_removed(
+    tmp_path: Path, saved: tuple[Settings, Path]
+) -> None:
+    settings, backup = saved
+    place, dead = tmp_path / "place", _ended()
+    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        stay = [f".new.{alive.pid}.tmp", f".other.{dead}.tmp", f".new.{dead}.tmp.x", f"x.new.{dead}.tmp"]
+        stay += [f".new.0{dead}.tmp", ".new.0.tmp", ".new.x.tmp", ".new.tmp", f"newX{dead}.tmp", f".new.{10**30}.tmp"]
+        for folder in [*stay, f".new.{dead}.tmp", f".new.{os.getpid()}.tmp", "elsewhere"]:
+            (place / folder).mkdir(parents=True)
+            (place / folder / "a").write_text("x", encoding="utf-8")
+        (place / f".new.{_ended()}.tmp").symlink_to(place / "elsewhere")
+        (place / f".new.{_ended()}.tmp").write_text("x", encoding="utf-8")
+        assert run_restore(backup, settings=settings.with_changes(home=place / "new"), with_build=False).files
+    finally:
+        alive.communicate(b"\n")
+    assert sorted(path.name for path in place.iterdir()) == sorted([*stay, "elsewhere", "new"])
+    assert all((place / folder / "a").is_file() for folder in [*stay, "elsewhere"])
+
+
+@pytest.mark.parametrize("name", ["again", "again.tar"])
+def test_a_killed_backup_leaves_nothing_once_it_is_run_again(
+    tmp_path: Path, saved: tuple[Settings, Path], name: str
+) -> None:
+    settings, _ = saved
+    place = tmp_path / "place"
+    caseness(settings.home, "backup", place / name, fault="backup_written", **_key(settings))
+    assert len(list(place.iterdir())) == 1
+    run_backup(place / name, settings=settings)
+    assert [path.name for path in place.iterdir()] == [name]

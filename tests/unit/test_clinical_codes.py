@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -154,6 +155,31 @@ def test_a_value_set_of_the_site_admits_its_members(tmp_path: Path) -> None:
         "value_set,oid,code_system,code,version,definition_version,source\nOffice,1.2,rxnorm,00123,1,1,site\n"
     )
     assert _check(["00123"], ["rxnorm"], clinical_codes.local_members(folder)) == [None]
+
+
+def test_a_value_set_that_is_replaced_counts_at_once_however_alike_its_file_is(tmp_path: Path) -> None:
+    """A process that remembers members must not go by the size and time of the file alone."""
+    path, header = tmp_path / "drugs.csv", "value_set,oid,code_system,code,version,source\n"
+    found = []
+    for code in ("00123", "00124"):
+        fresh = tmp_path / "fresh"
+        fresh.write_text(f"{header}Drugs,1.2,rxnorm,{code},1,site\n")
+        os.utime(fresh, ns=(10**18, 10**18))
+        fresh.rename(path)
+        members = clinical_codes.local_members(tmp_path)
+        assert members is not None
+        found.append((members.get_column("code").to_list(), clinical_codes.members_seal(tmp_path)))
+    assert [codes for codes, _ in found] == [["00123"], ["00124"]]
+    assert found[0][1] != found[1][1]
+
+
+def test_members_that_come_along_anyway_are_no_other_members(tmp_path: Path) -> None:
+    assert clinical_codes.members_seal(tmp_path / "none") == ""
+    known = clinical_codes.known_members().row(0, named=True)
+    (tmp_path / "known.csv").write_text("value_set,code_system,code\nKnown,{code_system},{code}\n".format(**known))
+    assert clinical_codes.members_seal(tmp_path) == ""
+    (tmp_path / "more.csv").write_text("value_set,code_system,code\nMore,rxnorm,00123\n")
+    assert clinical_codes.members_seal(tmp_path) != ""
 
 
 _DIAGNOSIS = {"diagnosis_code_id": "D1", "person_code": "P1", "code_system": "snomed_ct", "code": "35489007"}

@@ -26,11 +26,17 @@ def _file_names(pattern: str) -> re.Pattern[str]:
 
 
 def recognises(file: SourceFile, context: ReadContext) -> Recognition | None:
-    """By name: ``<stream>.csv``, ``<stream>_2026-03.ndjson.gz`` and so on."""
+    """By name: ``<stream>.csv``, ``<stream>_2026-03.ndjson.gz`` and so on, and by the required columns.
+
+    Other systems also name a file ``procedures``. One that lacks a required column is left to whoever knows it; where
+    nobody does, reading it says which column is missing.
+    """
     match = _file_names(str(context.spec["file_names"])).match(file.name)
     if not match or (match["form"] == "parquet" and match["gz"]):
         return None
-    return Recognition(form=match["form"], stream=match["stream"])
+    contract = contract_for(contracts()[match["stream"]], context.settings)
+    given = reading.read_column_names(file, match["form"], limit_bytes=context.limit_bytes)
+    return Recognition(match["form"], match["stream"], is_by_name_alone=bool(_lacking(given, contract, context)))
 
 
 def read(file: SourceFile, recognition: Recognition, context: ReadContext) -> Iterator[Batch]:
@@ -67,7 +73,8 @@ def check_columns(text: pl.DataFrame, contract: Contract, batch: Batch, context:
         raise RefusedFile(
             "header",
             "no column of the contract is there; the header line may be missing, or not comma separated",
-            remedy=f"the columns of {contract.stream} are in the data dictionary",
+            remedy=f"the columns of {contract.stream} are in the data dictionary; "
+            "another system's file needs a mapping (docs/sources.md)",
         )
     for name in given:
         if name in known:
@@ -76,7 +83,7 @@ def check_columns(text: pl.DataFrame, contract: Contract, batch: Batch, context:
         described = identifier_gate.describe(name, values)
         batch.identifier_fields[described] += values.len() - values.null_count()
         if context.settings.identifiers is IdentifierPolicy.REFUSE:
-            if lacking := _lacking(text, contract, context):
+            if lacking := _lacking(given, contract, context):
                 raise _missing(lacking[0], given, contract, also=f"; {described}")
             near = _nearest(name, known - set(given))
             raise RefusedFile(
@@ -94,12 +101,12 @@ def _nearest(name: str, names: Collection[str]) -> str | None:
     return found[0] if found else None
 
 
-def _lacking(text: pl.DataFrame, contract: Contract, context: ReadContext) -> list[str]:
+def _lacking(given: Collection[str], contract: Contract, context: ReadContext) -> list[str]:
     return [
         column.name
         for column in contract.columns
         if column.is_required
-        and column.name not in text.columns
+        and column.name not in given
         and not (column.name == "person_code" and context.delivery.person)
     ]
 
@@ -113,6 +120,6 @@ def _missing(name: str, given: Collection[str], contract: Contract, *, also: str
 
 
 def _check_required(text: pl.DataFrame, contract: Contract, form: str, context: ReadContext) -> None:
-    lacking = _lacking(text, contract, context)
+    lacking = _lacking(text.columns, contract, context)
     if lacking and (len(text) or form == "csv"):
         raise _missing(lacking[0], [name for name in text.columns if name != ROW_NUMBER], contract)
