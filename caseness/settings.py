@@ -91,8 +91,8 @@ class Settings(BaseSettings):
     )
     programme_start_date: dt.date = Field(
         default=dt.date(1900, 1, 1),
-        description="Service dates before this day quarantine their row (they may be birth dates). Birth, and the onset "
-        "and end of an illness, are no service dates: any day is admitted there.",
+        description="Service dates before this day quarantine their row (they may be birth dates). Birth, and the "
+        "onset and end of an illness, are no service dates: any day is admitted there.",
     )
     key_file: Path | None = Field(
         default=None,

@@ -39,6 +39,6 @@ facts = pd.DataFrame(
 st.table(facts.set_index("fact"))
 st.write(
     "Every count was rounded once from its own true value; every rate is computed from rounded counts; counts that are "
-    "too small, and outcomes that nearly everyone or nearly no one of a group has, are suppressed. The manifest beside the "
-    "release names its inputs by hash and says what the attacker found."
+    "too small, and outcomes that nearly everyone or nearly no one of a group has, are suppressed. The manifest beside "
+    "the release names its inputs by hash and says what the attacker found."
 )
