@@ -552,7 +552,8 @@ def forget(
             body,
             text=f"{body['rows_removed']:,} rows removed ({streams or 'none'}), {body['parts_rewritten']} parts "
             f"rewritten, {body['people_marked']} tokens marked; "
-            + ("the build was made anew\n" if body["was_built_anew"] else "there was no build to renew\n")
+            + ("the build was made anew\n" if body["was_built_anew"] else "no build held any of them\n")
+            + ("" if body["rows_removed"] else "  No row here held this token: is it the right one?\n")
             + "".join(
                 f"  CAUTION: loads under key version {version} know the person by another token: forget that as well "
                 f"(caseness token --key-version {version} gives it).\n"

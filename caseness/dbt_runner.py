@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -61,6 +62,8 @@ def run_dbt(
     }
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
+    called = sys.argv
+    sys.argv = ["dbt", *arguments]  # dbt writes down how it was called, and a caller's words may hold a token
     try:
         from dbt.cli.main import dbtRunner
 
@@ -84,6 +87,7 @@ def run_dbt(
         with contextlib.redirect_stdout(io.StringIO()):
             outcome = dbtRunner().invoke(command)
     finally:
+        sys.argv = called
         _close_adapter()
         for name, value in before.items():
             if value is None:

@@ -114,7 +114,8 @@ class AttackReport:
     contradictions: int = 0
     questions: int = 0
     seconds: float = 0.0
-    hits: list[Part] = field(default_factory=list)  # what was recovered, or could not be shown to be safe
+    # What was recovered, with the width that is left; ``None`` for what could not be shown to be safe.
+    hits: dict[Part, int | None] = field(default_factory=dict)
 
     @property
     def is_broken(self) -> bool:
@@ -166,7 +167,8 @@ def numerator_cells(
     margin = profile.all_or_none_margin
     if not is_hidden:
         others = tuple((part, 1) for part in whole) + tuple((part, -1) for part in parts)
-        return [Cell(key, *interval, parts)], [Relation(others, margin + 1 if margin else 0, float("inf"))]
+        low, high = interval
+        return [Cell(key, max(low, margin + 1), high, parts)], [Relation(others, margin + 1, float("inf"))]
     small = max(margin, profile.redact_at_or_below)
     own = Cell(key, 0, interval[1], parts, is_protected=is_protected, whole=whole, small=small, few=margin)
     rest = Cell((*key, "others"), 0, float("inf"), whole, is_protected=is_protected, less=parts)
@@ -295,7 +297,8 @@ class _Programme:
         if answer.status == _INFEASIBLE:
             return "contradiction", None
         if answer.status == 0 and answer.x is not None:
-            return "answered", answer.x
+            whole = np.round(answer.x)
+            return ("answered", whole) if self._is_solution(whole) else ("unanswered", None)
         if answer.status == _UNBOUNDED:
             return "unbounded", None
         return "unanswered", None
@@ -316,9 +319,13 @@ class _Programme:
         if answer.status != 0 or answer.x is None:
             return None
         whole = np.round(answer.x)
+        return whole if self._is_solution(whole) and (whole >= low).all() and (whole <= high).all() else None
+
+    def _is_solution(self, whole: np.ndarray) -> bool:
+        """Whether whole numbers keep to every row; what was solved in fractions may not once it is rounded."""
         sums = self._matrix @ whole
-        is_solution = (sums >= self._low - _TOLERANCE).all() and (sums <= self._high + _TOLERANCE).all()
-        return whole if is_solution and (whole >= low).all() and (whole <= high).all() else None
+        is_within = (sums >= self._low - _TOLERANCE).all() and (sums <= self._high + _TOLERANCE).all()
+        return bool(is_within and (whole >= self._bounds.lb).all() and (whole <= self._bounds.ub).all())
 
 
 def attack(system: System, *, seconds: float) -> AttackReport:
@@ -422,11 +429,11 @@ class _Questions:
                 self._most[number] = np.inf
             elif says == "unanswered":
                 self._report.unanswered += 1
-                self._report.hits.append(self._protected[number].key)
+                self._report.hits[self._protected[number].key] = None
                 return
         if self._is_settled(number):
             return
         gap = round(self._most[number] - self._least[number])
         self._report.recovered_exactly += gap == 0
         self._report.recovered_within_one += 0 < gap <= _NARROW_WIDTH
-        self._report.hits.append(self._protected[number].key)
+        self._report.hits[self._protected[number].key] = gap

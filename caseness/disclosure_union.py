@@ -1,4 +1,4 @@
-"""Everything published so far as one system: all measures, all groups, all releases, tied by what is true of any data.
+"""Everything published so far, tied by what is true of any data: all measures of a group, and all releases.
 
 Releases of one build share their true counts, under whatever profile. Of an earlier build the attacker may believe that
 people were only added since, in periods that had ended: ``only_grows``. Where the published counts contradict that, the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -22,7 +22,14 @@ Row = Mapping[str, Any]
 Stretch = tuple[str, dt.date, dt.date]
 _EVERYBODY = "all"
 _COUNTS = ("denominator", "numerator")
-_DENOMINATOR_COLUMNS = ("denominator_flag", "denominator_exclusion_flag", "denominator_exception_flag")
+_DENOMINATOR_COLUMNS = (
+    "subject_type",
+    "period_anchor",
+    "initial_population_flag",
+    "denominator_flag",
+    "denominator_exclusion_flag",
+    "denominator_exception_flag",
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,38 @@ def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> 
     if only_grows:
         system.relations += _growth(releases, variables, fine, coarse)
     return system
+
+
+def systems(releases: Sequence[Published]) -> list[tuple[System, bool]]:
+    """What is attacked of everything published, and whether it is a belief. Releases come oldest first.
+
+    One system for each dimension, with all measures and all releases of the last build; then one for each measure and
+    dimension over all builds, with the belief that people were only added. Two dimensions meet in the whole alone,
+    which every system holds.
+    """
+    last = [release for release in releases if release.build == releases[-1].build]
+    dimensions = sorted({row["group_dimension"] for release in last for row in release.groups}) or [_EVERYBODY]
+    found = [
+        (union_system([_part_of(release, None, dimension) for release in last]), False) for dimension in dimensions
+    ]
+    if len(last) < len(releases):
+        families = sorted({(row["measure_id"], row["group_dimension"]) for release in releases for row in release.rows})
+        for measure, dimension in families:
+            parts = [_part_of(release, measure, dimension) for release in releases]
+            found.append((union_system(parts, only_grows=True), True))
+    return found
+
+
+def _part_of(release: Published, measure: str | None, dimension: str) -> Published:
+    return replace(
+        release,
+        overview=[row for row in release.overview if measure in (None, row["measure_id"])],
+        groups=[
+            row
+            for row in release.groups
+            if measure in (None, row["measure_id"]) and row["group_dimension"] == dimension
+        ],
+    )
 
 
 def _cells(
@@ -172,12 +211,13 @@ def _growth(
     found = []
     ends = {(True, name): end for name, _, end in fine} | {(False, name): end for name, _, end in coarse}
     builds = {release.build: release.as_of for release in releases}
-    for (older, as_of), newer in zip(list(builds.items())[:-1], list(builds)[1:], strict=True):
-        later = set(variables[newer])
+    order = list(builds)
+    for place, older in enumerate(order):
         for part in variables[older]:
-            same = (newer, *part[1:])
-            if same in later and ends[part[3] == _EVERYBODY, part[-1]] <= as_of:
-                found.append(Relation(((part, 1), (same, -1)), float("-inf"), 0))
+            # The next build that has it: one in between may have published less.
+            newer = next((build for build in order[place + 1 :] if (build, *part[1:]) in variables[build]), None)
+            if newer is not None and ends[part[3] == _EVERYBODY, part[-1]] <= builds[older]:
+                found.append(Relation(((part, 1), ((newer, *part[1:]), -1)), float("-inf"), 0))
     return found
 
 

@@ -20,7 +20,8 @@ import orjson
 import ingestion
 from caseness import __version__, build_state, disclosure_attack, disclosure_audit, journal, warehouse
 from caseness.dbt_runner import project_folder, run_dbt
-from caseness.disclosure_union import Published, union_system
+from caseness.disclosure_attack import System
+from caseness.disclosure_union import Published, systems
 from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError
 from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
@@ -255,15 +256,15 @@ def _attacked_together(
     facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "questions": 0, "collided": []}
     dropped: list[str] = []
     # What earlier releases gave away by themselves can not be taken back; it is said, and not counted again.
-    before = disclosure_attack.attack(union_system(earlier), seconds=seconds) if earlier else None
-    already = set(before.hits) if before else set()
+    before = _attack_all(systems(earlier), until).hits if earlier else {}
+    already = {key: width for key, width in before.items() if width is not None}
     facts["known_from_earlier_releases_alone"] = len(already)
     while True:
-        found = _union_attack(connection, profile, state, earlier, seconds=until - time.monotonic())
+        found = _attack_all(systems([*earlier, _this_release(connection, profile, state)]), until)
         facts["rounds"] += 1
         facts["questions"] += found.questions
         facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
-        hits = [hit for hit in found.hits if hit not in already]
+        hits = [hit for hit, width in found.hits.items() if not _was_known(already.get(hit), width)]
         if not hits and not found.contradictions:
             facts |= {"recovered_exactly": 0, "recovered_within_one": 0, "unanswered": 0}
             return facts, sorted(set(dropped))
@@ -287,6 +288,11 @@ def _attacked_together(
             dropped.append(name)
 
 
+def _was_known(before: int | None, now: int | None) -> bool:
+    """Whether earlier releases alone tell as much of a count as everything together does."""
+    return before is not None and now is not None and now >= before
+
+
 def _coarsened(connection: Any, measure: str, dimension: str, is_by_year: bool) -> bool:
     """Drop the years of a measure by a dimension, or all of it; whether there was anything to drop."""
     row = connection.execute(
@@ -297,16 +303,8 @@ def _coarsened(connection: Any, measure: str, dimension: str, is_by_year: bool) 
     return bool(row and row[0])
 
 
-def _union_attack(
-    connection: Any,
-    profile: disclosure_attack.Profile,
-    state: dict[str, Any],
-    earlier: Sequence[Published],
-    *,
-    seconds: float,
-) -> disclosure_attack.AttackReport:
-    """Once without, and where an earlier build was published once with the belief that people were only added."""
-    this = Published(
+def _this_release(connection: Any, profile: disclosure_attack.Profile, state: dict[str, Any]) -> Published:
+    return Published(
         "this release",
         str(state["build_id"]),
         dt.date.fromisoformat(state["rules"]["as_of_date"]),
@@ -314,15 +312,21 @@ def _union_attack(
         warehouse.table_rows(connection, "publication.pub_service_overview"),
         warehouse.table_rows(connection, "publication.pub_outcomes_by_group"),
     )
-    started = time.monotonic()
-    releases = [*earlier, this]
-    found = disclosure_attack.attack(union_system(releases), seconds=max(seconds, 0.0))
-    if not found.is_safe or len({release.build for release in releases}) == 1:
-        return found
-    left = max(seconds - (time.monotonic() - started), 0.0)
-    believing = disclosure_attack.attack(union_system(releases, only_grows=True), seconds=left)
-    # Counts that contradict the belief refute it, and then it tells the attacker nothing.
-    return found if believing.contradictions else believing
+
+
+def _attack_all(attacked: Sequence[tuple[System, bool]], until: float) -> disclosure_attack.AttackReport:
+    """All systems attacked, as one report. Counts that contradict a belief refute it, and then it tells nothing."""
+    whole = disclosure_attack.AttackReport("everything published")
+    for system, is_belief in attacked:
+        found = disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0))
+        whole.questions += found.questions
+        if is_belief and found.contradictions:
+            continue
+        whole.protected_cells += found.protected_cells
+        whole.contradictions += found.contradictions
+        whole.unanswered += found.unanswered
+        whole.hits |= found.hits
+    return whole
 
 
 def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published], list[str]]:

@@ -21,9 +21,11 @@ def _some(names: list[str]) -> str:
 def ingest_words(body: dict[str, Any]) -> str:
     """What came in, what was refused, what was held back and why, and what to do about it."""
     again = f" ({body['files_refused_before']} of them before, too)" if body["files_refused_before"] else ""
+    count = body["files_withdrawn"]
+    withdrawn = f"withdrawn before and left out {count} (`caseness withdraw --undo` lets them in), " if count else ""
     lines = [
         f"rows in {body['rows_in']:,} = admitted {body['rows_admitted']:,} + quarantined {body['rows_quarantined']:,}; "
-        f"files loaded {body['files_loaded']}, already loaded {body['files_already_loaded']}, "
+        f"files loaded {body['files_loaded']}, already loaded {body['files_already_loaded']}, {withdrawn}"
         f"refused {body['files_refused']}{again}, unrecognised {len(body['files_unrecognised'])}"
     ]
     lines += [

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 
+import numpy as np
 import polars as pl
 
 from ingestion.contracts import Column, Contract, contracts
@@ -359,8 +360,8 @@ class ColumnJudge:
     def observe(self, text: pl.DataFrame, contract: Contract, *, admitted: pl.DataFrame | None = None) -> None:
         """Take in a batch of columns, as ``cast`` gets them.
 
-        Numbers are judged by all rows, since a postcode's leading zero is a fault of its own; codes by the rows that
-        are ``admitted`` (all, unless given), since a code without its form comes in nowhere.
+        Numbers are judged by a sample of all rows, since a postcode's leading zero is a fault of its own; codes by the
+        rows that are ``admitted`` (all, unless given), since a code without its form comes in nowhere.
         """
         if text.is_empty():
             return
@@ -390,9 +391,13 @@ class ColumnJudge:
         codes.counts = pl.concat([codes.counts, fresh]).group_by("text").agg(pl.col("count").sum())
 
     def _observe_numbers(self, text: pl.DataFrame, contract: Contract, columns: list[Column]) -> None:
-        """Widths and heights of an even sample of rows; where they look like postcodes, also a sample of people."""
+        """Widths and heights of a random sample of rows; where they look like postcodes, also a sample of people."""
         step = max(1, len(text) // _ROWS_SAMPLED)
-        sample = text.select(pl.col(column.name).gather_every(step).cast(pl.String) for column in columns)
+        sample = text.select(column.name for column in columns)
+        if step > 1:  # drawn at random: an even step would never see what stands in every other row
+            drawn = np.random.default_rng(len(text)).choice(len(text), len(text) // step, replace=False)
+            sample = sample[np.sort(drawn)]
+        sample = sample.cast(pl.String)
         found = sample.select(_facts(column.name) for column in columns).row(0, named=True)
         person = _person_column(contract)
         for column in columns:

@@ -146,7 +146,9 @@ def run_restore(
             ingestion.reconcile(unpacked, is_deep=True)
             for folder in unpacked.paths.folders():
                 folder.mkdir(parents=True, exist_ok=True)
-            unpacked.paths.keys.chmod(0o700)
+                folder.chmod(0o700)
+            for folder in (temporary, unpacked.paths.landing, unpacked.paths.keys):
+                folder.chmod(0o700)
             if target.exists():
                 target.rmdir()
             os.replace(temporary, target)

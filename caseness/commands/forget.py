@@ -17,7 +17,8 @@ from caseness.settings import Settings
 from ingestion import Erased, ErasureReason
 from ingestion.rotation import key_versions_of
 
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+# A keyed token, or under safe_harbor the sender's own random code with its namespace.
+_TOKEN = re.compile(r"p[1-9][0-9]{0,3}_[a-z2-7]{26}|s1_[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _KEYED = re.compile(r"p([1-9][0-9]{0,3})_")
 
 

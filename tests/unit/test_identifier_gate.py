@@ -288,6 +288,17 @@ def test_postcodes_that_pose_as_numbers_are_found(column: str, values: list[str]
     assert _judge(WEARABLE, [rows.slice(n * size, size) for n in range(batches)]) == [(column, "geography")]
 
 
+@pytest.mark.parametrize("cycle", [2, 5, 10, 20])
+@pytest.mark.parametrize("place", [0, 1])
+def test_postcodes_in_every_other_row_are_found(cycle: int, place: int) -> None:
+    """A sample of every n-th row would never see them."""
+    rows = 100_000
+    homes = _zips(2000, rows, different=600)
+    values = [home if n % cycle == place else None for n, home in enumerate(homes)]
+    frame = pl.DataFrame({"person_code": [f"P{n % 1999}" for n in range(rows)], "steps": values})
+    assert _judge(WEARABLE, [frame]) == [("steps", "geography")]
+
+
 def test_coordinates_that_pose_as_decimals_are_found() -> None:
     chance = random.Random(8)
     homes = [f"{chance.uniform(50, 58):.5f}" for _ in range(200)]

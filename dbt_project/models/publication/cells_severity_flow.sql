@@ -104,6 +104,35 @@ counted as (
     group by instrument_code, from_week, to_week, from_band, to_band
 ),
 
+-- Of each band: where most went, and how many courses and people went elsewhere.
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by instrument_code, from_week, to_week, from_band order by episodes_true desc, to_band
+        ) as place
+    from counted
+),
+
+elsewhere as (
+    select
+        moved.instrument_code,
+        moved.from_week,
+        moved.to_week,
+        moved.from_band,
+        count(*) as others_true,
+        count(distinct moved.person_id) as others_people
+    from moved
+    inner join ranked
+        on
+            moved.instrument_code = ranked.instrument_code
+            and moved.from_week = ranked.from_week
+            and moved.to_week = ranked.to_week
+            and moved.from_band = ranked.from_band
+    where ranked.place = 1 and moved.to_band <> ranked.to_band
+    group by moved.instrument_code, moved.from_week, moved.to_week, moved.from_band
+),
+
 band_names as (
     select instrument_code, band from bands
     union all
@@ -118,7 +147,9 @@ final as (
         from_bands.band as from_band,
         to_bands.band as to_band,
         coalesce(counted.episodes_true, 0) as episodes_true,
-        coalesce(counted.episodes_people, 0) as episodes_people
+        coalesce(counted.episodes_people, 0) as episodes_people,
+        coalesce(elsewhere.others_true, 0) as others_true,
+        coalesce(elsewhere.others_people, 0) as others_people
     from band_names as from_bands
     inner join band_names as to_bands on from_bands.instrument_code = to_bands.instrument_code
     cross join flow_weeks
@@ -129,6 +160,12 @@ final as (
             and flow_weeks.to_week = counted.to_week
             and from_bands.band = counted.from_band
             and to_bands.band = counted.to_band
+    left join elsewhere
+        on
+            from_bands.instrument_code = elsewhere.instrument_code
+            and flow_weeks.from_week = elsewhere.from_week
+            and flow_weeks.to_week = elsewhere.to_week
+            and from_bands.band = elsewhere.from_band
     where {{ is_computable("'to_week'") }}
 )
 

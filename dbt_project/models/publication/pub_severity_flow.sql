@@ -12,8 +12,7 @@ judged as (
     select
         cells.*,
         sum(cells.episodes_true) over from_rows > 0
-        and sum(cells.episodes_true) over from_rows - max(cells.episodes_true) over from_rows
-        <= profile.all_or_none_margin as is_row_hidden
+        and least(cells.others_true, cells.others_people) <= profile.all_or_none_margin as is_row_hidden
     from cells
     cross join profile
     window from_rows as (partition by cells.instrument_code, cells.from_week, cells.to_week, cells.from_band)

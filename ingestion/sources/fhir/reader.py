@@ -107,7 +107,8 @@ def _line_batches(file: SourceFile, reading: Reading, *, limit_bytes: int) -> It
         reading.batch.frames = plain.frames
         reading.batch.shared = dict.fromkeys(plain.frames, plain.shared)
         for number, start, end in plain.odd:
-            _read_entry(_Entry(first + number + 1, orjson.loads(block[start:end])), reading, handlers)
+            for line_number, _, resource in block_records(block[start : end + 1], first + number):
+                _read_entry(_Entry(line_number, resource), reading, handlers)
         reading.batch.records = plain.lines
         yield reading.batch
         reading.batch = Batch()

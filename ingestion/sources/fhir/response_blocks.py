@@ -38,6 +38,7 @@ from ingestion.sources.fhir.questionnaires import (
 from ingestion.sources.fhir.surroundings import Reading
 
 Numbers = Any  # a numpy array
+_NO_NUMBER = re.compile(rb"[:\[,]\s*-?(?:NaN|Inf)")
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,8})")
 _KIND = "QuestionnaireResponse"
 _CHUNK_BYTES = 1 << 20
@@ -164,6 +165,8 @@ def _table(block: bytes, lines: int) -> pa.Table | None:
             parse_options=pj.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="error"),
         )
     except pa.ArrowInvalid:
+        return None
+    if (b"N" in block or b"I" in block) and _NO_NUMBER.search(block):  # this parser takes NaN and Infinity
         return None
     if len(table) != lines or not pc.all(pc.equal(table.column("resourceType"), _KIND), skip_nulls=False).as_py():
         return None
