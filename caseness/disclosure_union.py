@@ -74,8 +74,8 @@ def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> 
     return system
 
 
-def systems(releases: Sequence[Published]) -> list[tuple[System, bool]]:
-    """What is attacked of everything published, and whether it is a belief. Releases come oldest first.
+def systems(releases: Sequence[Published]) -> dict[tuple[str, ...], tuple[System, bool]]:
+    """What is attacked of everything published, by name, and whether it is a belief. Releases come oldest first.
 
     One system for each dimension, with all measures and all releases of the last build; then one for each measure and
     dimension over all builds, with the belief that people were only added. Two dimensions meet in the whole alone,
@@ -83,14 +83,15 @@ def systems(releases: Sequence[Published]) -> list[tuple[System, bool]]:
     """
     last = [release for release in releases if release.build == releases[-1].build]
     dimensions = sorted({row["group_dimension"] for release in last for row in release.groups}) or [_EVERYBODY]
-    found = [
-        (union_system([_part_of(release, None, dimension) for release in last]), False) for dimension in dimensions
-    ]
+    found: dict[tuple[str, ...], tuple[System, bool]] = {
+        (dimension,): (union_system([_part_of(release, None, dimension) for release in last]), False)
+        for dimension in dimensions
+    }
     if len(last) < len(releases):
         families = sorted({(row["measure_id"], row["group_dimension"]) for release in releases for row in release.rows})
         for measure, dimension in families:
             parts = [_part_of(release, measure, dimension) for release in releases]
-            found.append((union_system(parts, only_grows=True), True))
+            found[measure, dimension] = union_system(parts, only_grows=True), True
     return found
 
 

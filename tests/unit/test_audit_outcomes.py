@@ -212,19 +212,31 @@ def _whole_service_broken() -> list[Row]:
     return rows
 
 
-def test_a_break_of_the_whole_service_stops_the_release(tmp_path: Path) -> None:
-    with pytest.raises(CheckFailedError, match="whole service"):
-        _audited(_tables([_CALM[0], *_whole_service_broken()], _CALM[1:], _FLOW), tmp_path)
+def test_a_break_of_the_whole_service_costs_its_quarters(tmp_path: Path) -> None:
+    dropped, left = _audited(_tables([_CALM[0], *_whole_service_broken()], _CALM[1:], _FLOW), tmp_path)
+    assert dropped == ["recovery by all and quarter"]
+    assert [row["period_id"] for row in _of(left["pub_service_overview"], "recovery")] == ["all"]
+    assert len(_of(left["pub_outcomes_by_group"], "calm")) == 2
+
+
+def _whole_service_known_over_all_days() -> list[Row]:
+    """Of 65 people, 60 improved and 10 did not change (numbers rounded): one at most got worse, over all days."""
+    names = ("nhs_tt_reliable_improvement", "nhs_tt_no_reliable_change", "nhs_tt_reliable_deterioration")
+    return [_outcome(name, 65, count) for name, count in zip(names, (60, 10, _HIDDEN), strict=True)]
+
+
+def test_a_break_of_the_whole_service_over_all_days_stops_the_release(tmp_path: Path) -> None:
+    with pytest.raises(CheckFailedError, match="no declared drop"):
+        _audited(_tables([_CALM[0], *_whole_service_known_over_all_days()], _CALM[1:], _FLOW), tmp_path)
 
 
 def test_an_unanswered_question_about_the_whole_service_stops_the_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = _whole_service_broken()
-    rows[0]["numerator_count"], rows[0]["rate_percent"] = 35, 17.5  # safe, had the solver come to an end
+    rows = [_outcome("recovery", 200, _HIDDEN)]  # safe, had the solver come to an end
     _audited(_tables([_CALM[0], *rows], _CALM[1:], _FLOW), tmp_path)
     _patched_solver(monkeypatch)
-    with pytest.raises(CheckFailedError, match="whole service"):
+    with pytest.raises(CheckFailedError, match="no declared drop"):
         _audited(_tables([_CALM[0], *rows], _CALM[1:], _FLOW), tmp_path)
 
 
