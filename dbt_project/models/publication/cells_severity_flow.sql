@@ -109,7 +109,7 @@ ranked as (
     select
         *,
         row_number() over (
-            partition by instrument_code, from_week, to_week, from_band order by episodes_true desc, to_band
+            partition by instrument_code, from_week, to_week, from_band order by episodes_true desc, to_band asc
         ) as place
     from counted
 ),
