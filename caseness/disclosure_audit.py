@@ -103,9 +103,14 @@ def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...],
             low, high = 0, NO_CEILING
         part = ("flow", str(row["from_band"]), str(row["to_band"]))
         system.cells.append(Cell(part, low, high, (part,), is_protected=row["episodes_status"] == "suppressed"))
+    with_people = {_flow_row(row) for row in flow if row["episodes_status"] in ("shown", "suppressed")}
     for (instrument, week), system in systems.items():
         for cell in system.cells:
-            if (instrument, week, cell.key[1]) in open_rows:  # then it is not true that nearly all moved to one place
+            if (
+                instrument,
+                week,
+                cell.key[1],
+            ) in open_rows & with_people:  # then it is not true that nearly all moved to one place
                 others = tuple(
                     (other.key, 1) for other in system.cells if other.key[1] == cell.key[1] and other != cell
                 )

@@ -37,6 +37,9 @@ def ingest_words(body: dict[str, Any]) -> str:
     lines += _fault_words(body["faults"])
     if body["files_unrecognised"]:
         lines.append(f"  unrecognised (left alone): {_some(body['files_unrecognised'])}")
+        lines.append(
+            "    what to do: name a file after its stream (docs/data_dictionary.md), or write a source.yml for it"
+        )
     if body["positive_risk_items_held_back"]:
         lines.append(
             f"  CAUTION: {body['positive_risk_items_held_back']} quarantined rows carry a positive risk item (item 9)"

@@ -287,7 +287,9 @@ def _checked(where: str, row: Row) -> Row:
     checked = {column: (row.get(column) or "").strip() for column in COLUMNS}
     for column, form in _FORMS.items():
         if not form.fullmatch(checked[column]):
-            raise _refused(where, f"has no valid {column}", "correct it at its source, load it again")
+            names = sorted({row["code_system"] for row in definitions("code_systems")})
+            known = f"; code systems: {', '.join(names)}" if column == "code_system" else ""
+            raise _refused(where, f"has no valid {column}", "correct it at its source, load it again" + known)
     return checked
 
 

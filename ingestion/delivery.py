@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import re
 import zoneinfo
 from dataclasses import dataclass, field, replace
@@ -103,7 +104,10 @@ def read_delivery(file: SourceFile) -> Delivery:
     except ValueError as error:
         raise _refuse("it states a day or time that does not exist", "write real dates as YYYY-MM-DD") from error
     if not isinstance(body, dict) or set(body) - set(_KEYS):
-        raise _refuse("it holds a key that is not known", "known keys: " + ", ".join(_KEYS))
+        unknown = sorted(map(str, set(body) - set(_KEYS))) if isinstance(body, dict) else []
+        near = [close[0] for name in unknown if (close := difflib.get_close_matches(name, _KEYS, n=1))]
+        meant = f"; perhaps {' and '.join(near)} is meant" if near else ""
+        raise _refuse("it holds a key that is not known", "known keys: " + ", ".join(_KEYS) + meant)
     zone = body.get("time_zone")
     if zone is not None and zone not in zoneinfo.available_timezones():
         raise _refuse("time_zone is not an IANA time zone", "write it like Europe/London")

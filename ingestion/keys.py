@@ -14,11 +14,10 @@ from caseness.errors import NotReadyError
 from caseness.faults import fault_point
 from caseness.settings import Settings
 from ingestion.landing import key_version_of, manifest_entries
-from ingestion.pseudonyms import MINIMUM_KEY_BYTES, Key, create_key, key_paths, read_key
+from ingestion.pseudonyms import MINIMUM_KEY_BYTES, PUT_BACK, Key, create_key, key_paths, read_key
 
 _PURPOSE = b"caseness key fingerprint"
 _ROTATED = "key_rotated"
-_PUT_BACK = "put the key back where it was (keys/ in the home), or set key_file"
 
 
 def _fingerprint(key: bytes) -> str:
@@ -44,7 +43,7 @@ def ensure_key(settings: Settings) -> None:
         if settings.key_file is None and any(settings.paths.manifest.glob("*.json")):
             raise NotReadyError(
                 "the pseudonym key of this home is missing, and a new one would make every person a stranger",
-                remedy=_PUT_BACK,
+                remedy=PUT_BACK,
             ) from error
         create_key(settings)
         key = read_key(settings)
@@ -75,7 +74,7 @@ def _refuse_older_key(settings: Settings, version: int, known: dict[int, str]) -
     ):
         raise NotReadyError(
             f"the pseudonym key of version {newest} is missing, and under version {version} people would be strangers",
-            remedy=_PUT_BACK,
+            remedy=PUT_BACK,
         )
 
 

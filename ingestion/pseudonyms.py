@@ -32,6 +32,7 @@ from caseness.settings import Settings
 KEY_VARIABLE = "CASENESS_PSEUDONYM_KEY"
 KEY_VERSION_VARIABLE = "CASENESS_PSEUDONYM_KEY_VERSION"
 MINIMUM_KEY_BYTES = 32
+PUT_BACK = "put the key back where it was (keys/ in the home), or set key_file"
 _TOKEN_CHARACTERS = 26
 _BLOCK_BYTES = 64  # of SHA-256
 _INNER, _OUTER = bytes(n ^ 0x36 for n in range(256)), bytes(n ^ 0x5C for n in range(256))
@@ -132,6 +133,8 @@ def read_key(settings: Settings) -> Key:
         return _key_of_environment()
     paths = key_paths(settings)
     if not paths:
+        if any(settings.paths.manifest.glob("*.json")):
+            raise NotReadyError("the pseudonym key of this home is missing", remedy=PUT_BACK)
         raise NotReadyError("there is no pseudonym key yet", remedy="run `caseness init`, or set key_file")
     version = max(paths)
     if settings.key_file is not None and work_tree_of(paths[version]) is not None:
@@ -184,6 +187,8 @@ def key_findings(settings: Settings) -> list[KeyFinding]:
             return [KeyFinding("problem", error.message, error.remedy)]
     paths = key_paths(settings)
     if not paths:
+        if any(settings.paths.manifest.glob("*.json")):
+            return [KeyFinding("problem", "the pseudonym key of this home is missing", PUT_BACK)]
         return [KeyFinding("note", "there is no pseudonym key yet", "`caseness init` makes one")]
     found = []
     if not is_key_private(settings):

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from caseness import build_state, journal, warehouse
 from caseness.console import fits, records, simple_table
-from caseness.errors import UsageError
+from caseness.errors import NotReadyError, UsageError
 from caseness.settings import Settings
 
 _QUESTIONS = ("SELECT",)  # EXPLAIN ANALYZE would run a COPY
@@ -62,6 +62,11 @@ def run_sql(statement: str, *, settings: Settings, limit: int | None = None) -> 
         except duckdb.Error as error:
             if warehouse.is_damage(error):
                 raise warehouse.damaged(settings.paths.current) from error
+            if isinstance(error, duckdb.IOException) and "No files found" in str(error):
+                raise NotReadyError(
+                    "what was delivered has changed since this build: a part it reads was taken out or replaced",
+                    remedy="run `caseness build`; marts can be asked meanwhile",
+                ) from error
             raise UsageError(
                 f"the warehouse could not answer: {_first_line(error)}", remedy=_remedy(error, connection)
             ) from error

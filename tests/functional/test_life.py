@@ -507,7 +507,10 @@ def test_forget_refuses_what_is_no_token_and_unknown_reasons(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="not a token"):
         run_forget("a b", settings=settings)
     with pytest.raises(UsageError, match="reason"):
-        run_forget("p1_abc", settings=settings, reason="because")
+        run_forget("p1_" + "a" * 26, settings=settings, reason="because")
+    for code in ("X101", "p1_zzz", "9434765919"):  # a sender's code would be marked, and its person stay
+        with pytest.raises(UsageError, match="not a token"):
+            run_forget(code, settings=settings)
 
 
 # ---- withdraw

@@ -18,6 +18,8 @@ from ingestion.files import SourceFile
 from ingestion.problems import RefusedFile
 from ingestion.reading import ROW_NUMBER
 
+_NAMES_TOLD = 12
+
 
 @cache
 def _file_names(pattern: str) -> re.Pattern[str]:
@@ -90,10 +92,20 @@ def check_columns(text: pl.DataFrame, contract: Contract, batch: Batch, context:
                 "unknown_column",
                 described,
                 remedy="leave the column out, or set identifiers = 'drop' so that it is never read"
-                + (f"; if it is {near!r}, rename it" if near else ""),
+                + (f"; if it is {near!r}, rename it" if near else "")
+                + _not_there(given, contract),
                 column=name if identifier_gate.is_printable_name(name) else None,
             )
     return [name for name in given if name in known]
+
+
+def _not_there(given: Collection[str], contract: Contract) -> str:
+    """Contracted columns that a file lacks: one of them may stand in it under another name."""
+    lacking = [column.name for column in contract.columns if column.name not in given]
+    if not lacking:
+        return ""
+    more = ", ..." if len(lacking) > _NAMES_TOLD else ""
+    return f"; columns of {contract.stream} that are not there: {', '.join(lacking[:_NAMES_TOLD])}{more}"
 
 
 def _nearest(name: str, names: Collection[str]) -> str | None:
