@@ -166,7 +166,7 @@ def _table(block: bytes, lines: int) -> pa.Table | None:
         )
     except pa.ArrowInvalid:
         return None
-    if (b"N" in block or b"I" in block) and _NO_NUMBER.search(block):  # this parser takes NaN and Infinity
+    if (b"NaN" in block or b"Inf" in block) and _NO_NUMBER.search(block):  # this parser takes NaN and Infinity
         return None
     if len(table) != lines or not pc.all(pc.equal(table.column("resourceType"), _KIND), skip_nulls=False).as_py():
         return None
