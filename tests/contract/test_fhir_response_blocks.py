@@ -343,6 +343,8 @@ def test_every_change_of_a_response(tmp_path: Path, name: str) -> None:
             f'"item":[{{"linkId":"/44250-9","answer":[{{"valueDecimal":{word}}}]}}]}}'
             for word in ("NaN", "-NaN", "Infinity", "-Infinity", "Inf", " NaN")
         ),
+        '{"resourceType":"QuestionnaireResponse","id":"n","status":"completed","authored":"2024-03-01T12:00:00Z",'
+        '"item":[{"linkId":"q","answer":[{"valueCoding":{"code":"x","extension":[{"url":"u","valueDecimal":NaN}]}}]}]}',
         '{"resourceType":"Patient","resourceType":"QuestionnaireResponse","id":"1"}', '{"a":"\\ud800"}', '{"a":"\t"}',
         '{"resourceType":"QuestionnaireResponse","id":"a\\u0000b","status":"completed"}', '{"a":NaN}', '{"a":1e999}',
     ],

@@ -38,7 +38,6 @@ from ingestion.sources.fhir.questionnaires import (
 from ingestion.sources.fhir.surroundings import Reading
 
 Numbers = Any  # a numpy array
-_NO_NUMBER = re.compile(rb"[:\[,]\s*-?(?:NaN|Inf)")
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,8})")
 _KIND = "QuestionnaireResponse"
 _CHUNK_BYTES = 1 << 20
@@ -166,8 +165,6 @@ def _table(block: bytes, lines: int) -> pa.Table | None:
         )
     except pa.ArrowInvalid:
         return None
-    if (b"NaN" in block or b"Inf" in block) and _NO_NUMBER.search(block):  # this parser takes NaN and Infinity
-        return None
     if len(table) != lines or not pc.all(pc.equal(table.column("resourceType"), _KIND), skip_nulls=False).as_py():
         return None
     return table.combine_chunks()
@@ -261,6 +258,8 @@ def _answers(
     items, of_items = _flat(_at(responses.table, "item"))
     links, link_texts = _coded(_fields(items)["linkId"])
     answers, of_answers = _flat(_fields(items)["answer"])
+    if _holds_what_is_no_number(answers):
+        return None
     answer = np.full(len(items), -1, dtype=np.int64)
     answer[of_answers] = np.arange(len(answers))
     responses.is_odd[of_items[np.bincount(of_answers, minlength=len(items)) > 1]] = True
@@ -407,6 +406,16 @@ def _meaning(form: Form, link: str, given: Resource) -> _Meaning | None:
 def _said(meanings: list[_Meaning | None], place: int) -> Answer:
     found = meanings[place] if place >= 0 else None
     return found.answer if found else MISSING
+
+
+def _holds_what_is_no_number(answers: pa.StructArray) -> bool:
+    """NaN or Infinity, which this parser takes for numbers: they are no JSON, and the file is to be refused for them."""
+    fields = _fields(answers)
+    extensions = (fields["extension"], _fields(fields["valueCoding"])["extension"])
+    numbers = [fields["valueDecimal"], *(_fields(_flat(one)[0])["valueDecimal"] for one in extensions)]
+    return any(
+        values.null_count < len(values) and not pc.all(pc.is_finite(values.drop_null())).as_py() for values in numbers
+    )
 
 
 def _kinds_of_answer(answers: pa.StructArray, is_odd: Numbers, of_response: Numbers) -> Numbers:
