@@ -409,7 +409,7 @@ def _said(meanings: list[_Meaning | None], place: int) -> Answer:
 
 
 def _holds_what_is_no_number(answers: pa.StructArray) -> bool:
-    """NaN or Infinity, which this parser takes for numbers: they are no JSON, and the file is to be refused for them."""
+    """NaN or Infinity, which this parser takes for numbers: they are no JSON, and the file is refused for them."""
     fields = _fields(answers)
     extensions = (fields["extension"], _fields(fields["valueCoding"])["extension"])
     numbers = [fields["valueDecimal"], *(_fields(_flat(one)[0])["valueDecimal"] for one in extensions)]
