@@ -23,8 +23,8 @@ VECTORS = {
 }
 
 
-def _rounded(profile: str, counts: list[int], people: list[int] | None = None) -> list[int | None]:
-    """The dbt macro itself, rendered and run by DuckDB."""
+def _asked(macro: str, arguments: list[str], profile: str, rows: list[tuple[int, ...]]) -> list[Any]:
+    """A dbt macro itself, rendered and run by DuckDB over rows of its arguments."""
     folder = project_folder() / "macros"
     source = "".join(
         (folder / name).read_text(encoding="utf-8") for name in ("engine/arithmetic.sql", "disclosure/counts.sql")
@@ -41,17 +41,32 @@ def _rounded(profile: str, counts: list[int], people: list[int] | None = None) -
     environment = jinja2.Environment(extensions=["jinja2.ext.do"])
     environment.globals |= {"adapter": Adapter(), "caseness": Package(), "return": lambda text: text}
     template = environment.from_string(source)
-    expression = template.module.__dict__["rounded_count"]("n", "p")
+    expression = template.module.__dict__[macro](*arguments)
     seed = folder.parent.parent / "screening" / "definitions" / "disclosure_profiles.csv"
     with duckdb.connect() as connection:
         connection.execute(
             f"create table profile as select * from read_csv('{seed}') where disclosure_profile = '{profile}'"
         )
-        pairs = ", ".join(f"({i}, {n}, {p})" for i, (n, p) in enumerate(zip(counts, people or counts, strict=True)))
-        rows = connection.execute(
-            f"select {expression} from (values {pairs}) as t(i, n, p) cross join profile order by i"
+        values = ", ".join(str((number, *row)) for number, row in enumerate(rows))
+        found = connection.execute(
+            f"select {expression} from (values {values}) as t(i, {', '.join(arguments)}) cross join profile order by i"
         ).fetchall()
-    return [row[0] for row in rows]
+    return [row[0] for row in found]
+
+
+def _rounded(profile: str, counts: list[int], people: list[int] | None = None) -> list[int | None]:
+    rows = list(zip(counts, people or counts, strict=True))
+    return _asked("rounded_count", ["n", "p"], profile, rows)
+
+
+@pytest.mark.parametrize(("profile", "margin"), [("opensafely", 7), ("nhs_mh", 4), ("cms11", 10), ("midpoint6", 6)])
+def test_both_ends_of_a_group_are_hidden_by_courses_and_by_people(profile: str, margin: int) -> None:
+    """A numerator, and the others, of at most the margin; courses, and the people they are of."""
+    more = margin + 1
+    rows = [(0, 0, 50, 50), (margin, margin, 50, 50), (50, margin, 50, 50), (50, 50, 0, 0), (50, 50, margin, margin)]
+    rows += [(50, 50, 50, margin), (more, more, more, more), (0, 0, 0, 0)]
+    found = _asked("tells_of_all_or_none", ["n", "np", "o", "op"], profile, rows)
+    assert found == [True] * 6 + [False, False]
 
 
 @pytest.mark.parametrize("profile", sorted(VECTORS))
