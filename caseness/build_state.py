@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,24 @@ import orjson
 
 import ingestion
 from caseness import journal, warehouse
+from caseness.dbt_runner import project_folder
 from caseness.errors import DamagedHomeError, NotReadyError
 from caseness.faults import fault_point
 from caseness.settings import Settings
 
 _CHANGED = "current.duckdb was cut or changed after the build wrote it"
 _BUILD_ANEW = "run `caseness build --full-refresh`, which makes the build anew from the parts"
+
+
+def definitions_hash() -> str:
+    """Hash of everything that decides how a number is made: definitions, contracts and the SQL."""
+    digest = hashlib.sha256()
+    folders = [Path(str(files("screening.definitions"))), Path(str(files("ingestion.contracts"))), project_folder()]
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".csv", ".yml", ".sql") and path.is_file():
+                digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def read_build_state(settings: Settings) -> dict[str, Any]:

@@ -150,28 +150,34 @@ class Cell:
     less: tuple[Part, ...] = ()
 
 
-def numerator_cells(
+def outcome_cells(
     key: Part,
-    interval: tuple[float, float],
+    row: Mapping[str, Any],
+    what: str,
     parts: tuple[Part, ...],
     whole: tuple[Part, ...],
     profile: Profile,
-    *,
-    is_hidden: bool,
-    is_protected: bool,
+    ceiling: int,
 ) -> tuple[list[Cell], list[Relation]]:
-    """A numerator as the attacker knows it. It and the others of its denominator are both counts of people.
+    """A published denominator or numerator as the attacker knows it; ``whole`` are the variables of the denominator.
 
-    Hidden, one of the two is small, and neither may be recovered; shown, neither is.
+    A numerator and the others of its denominator are both counts of people. Hidden, one of the two is small, and
+    neither may be recovered; shown, neither is small.
     """
-    margin = profile.all_or_none_margin
+    status, margin = row[f"{what}_status"], profile.all_or_none_margin
+    if status == "not_applicable":
+        return [Cell(key, 0, 0, parts)], []
+    low, high = profile.interval(row[f"{what}_count"], status, ceiling)
+    is_hidden = status == "suppressed"
+    if what == "denominator":
+        return [Cell(key, low, high, parts, is_protected=is_hidden)], []
     if not is_hidden:
         others = tuple((part, 1) for part in whole) + tuple((part, -1) for part in parts)
-        low, high = interval
         return [Cell(key, max(low, margin + 1), high, parts)], [Relation(others, margin + 1, float("inf"))]
     small = max(margin, profile.redact_at_or_below)
-    own = Cell(key, 0, interval[1], parts, is_protected=is_protected, whole=whole, small=small, few=margin)
-    rest = Cell((*key, "others"), 0, float("inf"), whole, is_protected=is_protected, less=parts)
+    most = max(high, profile.interval(row["denominator_count"], row["denominator_status"], ceiling)[1])
+    own = Cell(key, 0, most, parts, is_protected=True, whole=whole, small=small, few=margin)
+    rest = Cell((*key, "others"), 0, float("inf"), whole, is_protected=True, less=parts)
     return [own, rest], []
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caseness.disclosure_attack import NO_CEILING, Cell, Profile, Relation, System, numerator_cells
+from caseness.disclosure_attack import NO_CEILING, Cell, Profile, Relation, System, outcome_cells
 
 Row = Mapping[str, Any]
 
@@ -40,7 +40,12 @@ def outcome_systems(overview: Sequence[Row], groups: Sequence[Row], profile: Pro
             chosen_values = [str(value)] if value is not None else values
             chosen = [name for name, day in stretches if row["period_start"] <= day <= row["period_end"]]
             for what in ("denominator", "numerator"):
-                cells, relations = _cells(row, what, chosen_values, chosen, profile, ceiling)
+                parts, everybody = (
+                    tuple((count, value, name) for value in chosen_values for name in chosen)
+                    for count in (what, "denominator")
+                )
+                key = (what, *chosen_values, *chosen)
+                cells, relations = outcome_cells(key, row, what, parts, everybody, profile, ceiling)
                 system.cells += cells
                 system.relations += relations
         system.within = [
@@ -62,30 +67,6 @@ def _highest(row: Row, profile: Profile) -> int:
     return profile.interval(row["denominator_count"], row["denominator_status"], NO_CEILING)[1]
 
 
-def _cells(
-    row: Row, what: str, values: Sequence[str], stretches: Sequence[str], profile: Profile, ceiling: int
-) -> tuple[list[Cell], list[Relation]]:
-    status = row[f"{what}_status"]
-    parts = tuple((what, value, name) for value in values for name in stretches)
-    key = (what, *values, *stretches)
-    if status == "not_applicable":
-        return [Cell(key, 0, 0, parts)], []
-    interval = profile.interval(row[f"{what}_count"], status, ceiling)
-    is_hidden = status == "suppressed"
-    if what == "denominator":
-        return [Cell(key, *interval, parts, is_protected=is_hidden)], []
-    most = profile.interval(row["denominator_count"], row["denominator_status"], ceiling)[1]
-    return numerator_cells(
-        key,
-        (interval[0], max(interval[1], most) if is_hidden else interval[1]),
-        parts,
-        tuple(("denominator", value, name) for value in values for name in stretches),
-        profile,
-        is_hidden=is_hidden,
-        is_protected=is_hidden,
-    )
-
-
 def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:
     """One system per instrument and pair of weeks.
 
@@ -103,18 +84,14 @@ def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...],
             low, high = 0, NO_CEILING
         part = ("flow", str(row["from_band"]), str(row["to_band"]))
         system.cells.append(Cell(part, low, high, (part,), is_protected=row["episodes_status"] == "suppressed"))
-    with_people = {_flow_row(row) for row in flow if row["episodes_status"] in ("shown", "suppressed")}
+    # Of a band that is open and that somebody began in it is not true that nearly all moved to one place.
+    parted = open_rows & {_flow_row(row) for row in flow if row["episodes_status"] != "zero"}
     for (instrument, week), system in systems.items():
         for cell in system.cells:
-            if (
-                instrument,
-                week,
-                cell.key[1],
-            ) in open_rows & with_people:  # then it is not true that nearly all moved to one place
-                others = tuple(
-                    (other.key, 1) for other in system.cells if other.key[1] == cell.key[1] and other != cell
-                )
-                system.relations.append(Relation(others, profile.all_or_none_margin + 1, float("inf")))
+            if (instrument, week, cell.key[1]) in parted:
+                others = [other.key for other in system.cells if other.key[1] == cell.key[1] and other != cell]
+                terms = tuple((other, 1) for other in others)
+                system.relations.append(Relation(terms, profile.all_or_none_margin + 1, float("inf")))
     return systems
 
 

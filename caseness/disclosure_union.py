@@ -15,7 +15,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from caseness.disclosure_attack import NO_CEILING, Cell, Part, Profile, Relation, System, numerator_cells
+from caseness.disclosure_attack import NO_CEILING, Cell, Part, Profile, Relation, System, outcome_cells
 from screening.definitions import definitions
 
 Row = Mapping[str, Any]
@@ -110,26 +110,12 @@ def _part_of(release: Published, measure: str | None, dimension: str) -> Publish
 def _cells(
     release: Published, row: Row, what: str, stretches: Sequence[str], ceiling: int
 ) -> tuple[list[Cell], list[Relation]]:
-    parts = tuple(_variable(release, row, what, stretch) for stretch in stretches)
-    status, profile = row[f"{what}_status"], release.profile
+    parts, whole = (
+        tuple(_variable(release, row, count, stretch) for stretch in stretches) for count in (what, "denominator")
+    )
     place = (str(row["group_dimension"]), str(row["group_value"]), str(row["period_id"]))
     key = (release.release_id, what, str(row["measure_id"]), *place)
-    if status == "not_applicable":
-        return [Cell(key, 0, 0, parts)], []
-    interval = profile.interval(row[f"{what}_count"], status, ceiling)
-    is_hidden = status == "suppressed"
-    if what == "denominator":
-        return [Cell(key, *interval, parts, is_protected=is_hidden)], []
-    most = profile.interval(row["denominator_count"], row["denominator_status"], ceiling)[1]
-    return numerator_cells(
-        key,
-        (interval[0], max(interval[1], most) if is_hidden else interval[1]),
-        parts,
-        tuple(_variable(release, row, "denominator", stretch) for stretch in stretches),
-        profile,
-        is_hidden=is_hidden,
-        is_protected=is_hidden,
-    )
+    return outcome_cells(key, row, what, parts, whole, release.profile, ceiling)
 
 
 def _variable(release: Published, row: Row, what: str, stretch: str) -> Part:

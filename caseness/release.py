@@ -19,6 +19,7 @@ import orjson
 
 import ingestion
 from caseness import __version__, build_state, disclosure_attack, disclosure_audit, journal, warehouse
+from caseness.build_state import definitions_hash
 from caseness.dbt_runner import project_folder, run_dbt
 from caseness.disclosure_attack import System
 from caseness.disclosure_union import Published, systems
@@ -126,6 +127,8 @@ def _dates_are_calendar(state: dict[str, Any]) -> bool:
 def _ready(settings: Settings) -> dict[str, Any]:
     """The build state, when check and evaluate have run on this very build and no fatal rule failed."""
     state = build_state.ready(settings)
+    if state["rules"].get("definitions_hash") != definitions_hash():
+        raise NotReadyError("definitions or SQL have changed since the build", remedy="run `caseness build` again")
     if state.get("deidentification") != settings.deidentification.value:
         raise NotReadyError(
             "the build was made under another de-identification profile", remedy="run `caseness build` again"
@@ -198,9 +201,8 @@ def _audited(
             else ("pub_severity_flow", ("instrument_code", "from_week"))
         )
         connection.execute(f"delete from publication.{table} where {columns[0]} = ? and {columns[1]} = ?", list(key))
-    (say or (lambda message: None))("attacking everything published so far")
     together, coarsened = _attacked_together(
-        connection, profile, state, earlier, seconds=_ATTACK_SECONDS - (time.monotonic() - started)
+        connection, profile, state, earlier, until=started + _ATTACK_SECONDS, say=say or (lambda message: None)
     )
     dropped += coarsened
     overview = warehouse.table_rows(connection, "publication.pub_service_overview")
@@ -238,7 +240,8 @@ def _attacked_together(
     state: dict[str, Any],
     earlier: Sequence[Published],
     *,
-    seconds: float,
+    until: float,
+    say: Progress,
 ) -> tuple[dict[str, Any], list[str]]:
     """Attack this release and all earlier ones as one system, and coarsen what is hit until nothing is.
 
@@ -246,11 +249,10 @@ def _attacked_together(
     service single kinds of period may go. A count that an earlier release hid is protected as well. Returns what the
     manifest says, and what was dropped. Raises ``CheckFailedError`` for a hit that nothing declared cures.
     """
-    until = time.monotonic() + seconds
     facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "questions": 0, "collided": []}
     dropped: list[str] = []
     # What earlier releases gave away by themselves can not be taken back; it is said, and not counted again.
-    before = _attack_all(systems(earlier), until)[0].hits if earlier else {}
+    before = _attack_all(systems(earlier), until, say)[0].hits if earlier else {}
     already = {key: width for key, width in before.items() if width is not None}
     facts["known_from_earlier_releases_alone"] = len(already)
     unsafe: set[tuple[str, ...]] | None = None
@@ -258,7 +260,7 @@ def _attacked_together(
         attacked = systems([*earlier, _this_release(connection, profile, state)])
         # What is dropped tells the attacker less: a system that was safe stays so.
         again = {name: system for name, system in attacked.items() if unsafe is None or name in unsafe}
-        found, unsafe = _attack_all(again, until)
+        found, unsafe = _attack_all(again, until, say)
         facts["rounds"] += 1
         facts["questions"] += found.questions
         facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
@@ -327,7 +329,7 @@ def _this_release(connection: Any, profile: disclosure_attack.Profile, state: di
 
 
 def _attack_all(
-    attacked: Mapping[tuple[str, ...], tuple[System, bool]], until: float
+    attacked: Mapping[tuple[str, ...], tuple[System, bool]], until: float, say: Progress
 ) -> tuple[disclosure_attack.AttackReport, set[tuple[str, ...]]]:
     """All systems attacked, as one report, and the names of those with a hit.
 
@@ -335,7 +337,8 @@ def _attack_all(
     """
     whole = disclosure_attack.AttackReport("everything published")
     unsafe = set()
-    for name, (system, is_belief) in attacked.items():
+    for number, (name, (system, is_belief)) in enumerate(attacked.items(), start=1):
+        say(f"attacking everything published so far: {number} of {len(attacked)}, {' by '.join(name)}")
         found = disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0))
         whole.questions += found.questions
         if is_belief and found.contradictions:

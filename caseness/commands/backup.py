@@ -19,7 +19,8 @@ import orjson
 
 import ingestion
 from caseness import __version__, build_state, home, journal
-from caseness.commands.build import definitions_hash, run_build
+from caseness.build_state import definitions_hash
+from caseness.commands.build import run_build
 from caseness.errors import CheckFailedError, DamagedHomeError, UsageError
 from caseness.faults import fault_point
 from caseness.settings import HomePaths, Settings

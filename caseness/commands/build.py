@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ import duckdb
 
 import ingestion
 from caseness import __version__, build_state, journal, value_sets, warehouse
-from caseness.build_state import read_build_state
+from caseness.build_state import definitions_hash, read_build_state
 from caseness.content import content_hash
-from caseness.dbt_runner import project_folder, run_dbt
+from caseness.dbt_runner import run_dbt
 from caseness.errors import NotReadyError, UsageError
 from caseness.settings import Deidentification, Settings
 from ingestion.deidentification import check_one_date_form, date_form, dates_are_calendar
@@ -348,17 +347,6 @@ def _periods(
         periods.append(Period(f"q_{quarter.year}_{number}", "quarter", label, quarter, min(last, as_of_date)))
         quarter = following
     return [*periods, *sorted(stored.values(), key=lambda period: period.period_id)]
-
-
-def definitions_hash() -> str:
-    """Hash of everything that decides how a number is made: definitions, contracts and the SQL."""
-    digest = hashlib.sha256()
-    folders = [Path(str(files("screening.definitions"))), Path(str(files("ingestion.contracts"))), project_folder()]
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix in (".csv", ".yml", ".sql") and path.is_file():
-                digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _build_id(rules: dict[str, Any], loads: Sequence[dict[str, Any]], erasures: int) -> str:

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from caseness import build_state, disclosure_attack, release, warehouse
-from caseness.errors import CheckFailedError
+from caseness.errors import CheckFailedError, NotReadyError
 from caseness.settings import Settings
 from expectations.checking import CheckReport, Finding
 
@@ -310,7 +310,7 @@ def test_a_fatal_rule_that_failed_or_could_not_run_stops_publish(
         folder.mkdir(parents=True, exist_ok=True)
     built = settings.paths.temporary / "built.duckdb"
     duckdb.connect(str(built)).close()
-    rules = {"as_of_date": "2025-03-31"}
+    rules = {"as_of_date": "2025-03-31", "definitions_hash": build_state.definitions_hash()}
     state = {"build_id": "b", "load_ids": [], "rules": rules, "deidentification": settings.deidentification.value}
     build_state.put_in_place(settings, built, state)
     findings = [{**vars(_finding(severity, status)), "build_id": "b"}]
@@ -322,6 +322,9 @@ def test_a_fatal_rule_that_failed_or_could_not_run_stops_publish(
 
     monkeypatch.setattr(release, "run_dbt", reached)
     with pytest.raises(CheckFailedError if stops else _Reached):
+        release.publish(settings=settings)
+    monkeypatch.setattr(release, "definitions_hash", lambda: "another")
+    with pytest.raises(NotReadyError, match="changed since the build"):
         release.publish(settings=settings)
 
 
