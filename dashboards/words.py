@@ -39,6 +39,7 @@ FLOW_NOTE = (
     "Where people of each band stand four weeks later. 'No answer' counts those without a score in the two weeks "
     "before. Only courses that began long enough ago are in it."
 )
+NOT_AT_THIS_DETAIL = "Not published at this detail: the audit found that hidden counts could be worked out from it."
 FLOW_CAUTION = "A row with * has a suppressed part: its shares are of the counts shown, not of everyone in it."
 NO_COURSES = (
     "This release has no finished courses. Courses are made of referrals with their discharge, and of contacts; none "

@@ -48,6 +48,10 @@ frame.figure(
     release=release,
     caution=words.OVERVIEW_CAUTION,
 )
+definitions = queries.measures(release.settings, release.file)
+withheld = definitions.loc[~definitions["measure_id"].isin(rows["measure_id"]), "name"]
+if len(withheld):
+    st.info(f"{', '.join(withheld)}: {words.NOT_AT_THIS_DETAIL} Over all days every measure is published.")
 st.subheader("Over time")
 names = dict(zip(rows["measure_id"], rows["name"], strict=True))
 measure = st.selectbox(
@@ -55,23 +59,26 @@ measure = st.selectbox(
 )
 quarters = queries.measure_over_time(release.settings, release.file, measure)
 national = by_measure[measure]["national_percent"]
-table = quarters[["period_label"]].rename(columns={"period_label": "quarter"})
-table["rate"], table["numerator"], table["denominator"] = (
-    frame.rate_column(quarters),
-    frame.count_column(quarters, "numerator"),
-    frame.count_column(quarters, "denominator"),
-)
-frame.figure(
-    charts.over_time(quarters, names[measure], national),
-    table,
-    key="over_time",
-    n=words.sum_words(quarters["denominator_count"], quarters["denominator_status"], "in the denominators"),
-    period="quarters of discharge; parts of a quarter say so",
-    method=words.OVERVIEW_NOTE,
-    hidden=words.suppression_words(quarters["rate_status"], release.profile),
-    release=release,
-    caution=words.OVERVIEW_CAUTION,
-)
+if quarters.empty:
+    st.info(f"By quarter: {words.NOT_AT_THIS_DETAIL}")
+else:
+    table = quarters[["period_label"]].rename(columns={"period_label": "quarter"})
+    table["rate"], table["numerator"], table["denominator"] = (
+        frame.rate_column(quarters),
+        frame.count_column(quarters, "numerator"),
+        frame.count_column(quarters, "denominator"),
+    )
+    frame.figure(
+        charts.over_time(quarters, names[measure], national),
+        table,
+        key="over_time",
+        n=words.sum_words(quarters["denominator_count"], quarters["denominator_status"], "in the denominators"),
+        period="quarters of discharge; parts of a quarter say so",
+        method=words.OVERVIEW_NOTE,
+        hidden=words.suppression_words(quarters["rate_status"], release.profile),
+        release=release,
+        caution=words.OVERVIEW_CAUTION,
+    )
 st.subheader("Activity")
 stages = queries.activity(release.settings, release.file)
 table = stages[["period_label", "stage"]].rename(columns={"period_label": "quarter"})

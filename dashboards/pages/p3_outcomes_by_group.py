@@ -28,7 +28,7 @@ period = three.selectbox(
 rows = queries.outcomes_by_group(release.settings, release.file, group, measure, period)
 if rows.empty:
     st.info(
-        "Not published at this detail: the audit found that hidden counts could be worked out from it. "
+        f"{words.NOT_AT_THIS_DETAIL} "
         "Choose another measure or group; the whole service is on the page Where are we now."
     )
     st.stop()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -154,6 +156,34 @@ def test_filters_change_the_figures(synthetic: Synthetic, monkeypatch: pytest.Mo
     overview.selectbox[0].select(overview.selectbox[0].options and "fy_2025").run()
     assert not overview.exception
     assert re.search(r"2025-26", _text(overview))
+
+
+def test_a_measure_whose_quarters_the_audit_dropped_is_told(
+    synthetic: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was withheld is not missing without a word, neither in its quarters nor over time."""
+    shutil.copytree(synthetic.home / "releases", tmp_path / "releases")
+    pointer = json.loads((tmp_path / "releases" / "current.json").read_text(encoding="utf-8"))
+    file = tmp_path / "releases" / pointer["files"]["public"]
+    file.chmod(0o644)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(
+            "delete from pub_service_overview where measure_id = 'nhs_tt_recovery' and period_kind = 'quarter'"
+        )
+        (quarter,) = connection.execute(
+            "select min(period_id) from pub_service_overview where period_kind = 'quarter'"
+        ).fetchone()
+    monkeypatch.setenv("CASENESS_HOME", str(tmp_path))
+    app = _run(PAGES[0])
+    assert not app.exception
+    assert f"By quarter: {words.NOT_AT_THIS_DETAIL}" in _text(app)
+    assert not any("Recovery" in str(info.value) for info in app.info)
+    app.selectbox[0].select(quarter).run()
+    assert not app.exception
+    assert any(
+        "Recovery" in re.split(", |: ", str(info.value)) and words.NOT_AT_THIS_DETAIL in str(info.value)
+        for info in app.info
+    )
 
 
 def test_hidden_numbers_are_words() -> None:
