@@ -153,6 +153,7 @@ _ITEMS_CHANGED = _ITEMS.map(lambda items: {"item": items})
 _ODD = st.tuples(_PLAIN, _ONE_CHANGE | _ITEMS_CHANGED, st.just({}) | _ONE_CHANGE).map(
     lambda three: three[0] | three[1] | three[2]
 )
+_WRITINGS = ("wide", "close", "items first")
 _BESIDE: st.SearchStrategy[Any] = st.sampled_from(
     [
         {"resourceType": "Patient", "id": "p1", "gender": "female"},
@@ -209,6 +210,14 @@ def _both(tmp_path: Path, content: bytes, *, person: str | None = None) -> tuple
         return at_once, _said(file, tmp_path, person=person)
 
 
+def _dumped(one: Any, *, writing: str, is_escaped: bool = False) -> str:
+    """One line as different software writes it; where the items come first, a block takes no item for another."""
+    if writing == "items first" and isinstance(one, dict) and "item" in one:
+        one = {"item": one["item"], **one}
+    separators = (",", ":") if writing == "close" else None
+    return json.dumps(one, ensure_ascii=is_escaped, separators=separators)
+
+
 def _bare(value: Any) -> Any:
     """Mostly without nulls, since one of them sends its whole block to be read line by line."""
     if isinstance(value, dict):
@@ -222,24 +231,31 @@ def _bare(value: Any) -> Any:
     st.lists(_BESIDE, max_size=1),
     st.sampled_from([None, None, "p9"]),
     st.booleans(),
+    st.sampled_from(_WRITINGS),
 )
 def test_a_block_says_what_its_lines_say(
-    tmp_path: Path, resources: list[Resource], beside: list[Any], person: str | None, is_escaped: bool
+    tmp_path: Path, resources: list[Resource], beside: list[Any], person: str | None, is_escaped: bool, writing: str
 ) -> None:
-    lines = [json.dumps(_bare(one), ensure_ascii=is_escaped) for one in resources]
-    lines += [json.dumps(one) for one in beside]
+    lines = [_dumped(_bare(one), writing=writing, is_escaped=is_escaped) for one in resources]
+    lines += [_dumped(one, writing=writing) for one in beside]
     at_once, one_by_one = _both(tmp_path, ("\n".join(lines) + "\n").encode(), person=person)
     assert at_once == one_by_one
 
 
 @MANY
-@given(st.lists(_ITEMS, min_size=1, max_size=6), st.sampled_from(["http://loinc.org/q/44249-1", "http://q", None]))
-def test_items_of_any_kind(tmp_path: Path, of_forms: list[list[Resource]], address: str | None) -> None:
+@given(
+    st.lists(_ITEMS, min_size=1, max_size=6),
+    st.sampled_from(["http://loinc.org/q/44249-1", "http://q", None]),
+    st.sampled_from(_WRITINGS),
+)
+def test_items_of_any_kind(tmp_path: Path, of_forms: list[list[Resource]], address: str | None, writing: str) -> None:
     plain = {"resourceType": "QuestionnaireResponse", "status": "completed", "subject": {"reference": "Patient/p"}}
     lines = [
-        json.dumps(
-            {**plain, "id": f"r{n}", "authored": "2024-03-01T12:00:00Z", "item": _bare(items)}
+        _dumped(
+            {**plain, "id": f"r{n}", "authored": "2024-03-01T12:00:00Z"}
             | ({"questionnaire": address} if address else {})
+            | {"item": _bare(items)},
+            writing=writing,
         )
         for n, items in enumerate(of_forms)
     ]
@@ -263,7 +279,7 @@ def _is_of_the_schema(answer: Any) -> bool:
     """Whether an answer leaves its block to be read at once."""
     form = {**_form("r", [0] * 9), "item": [{"linkId": "q", "answer": [answer]}]}
     block = json.dumps(form).encode() + b"\n"
-    return answer is not None and response_blocks._table(block, 1) is not None and b"null" not in block
+    return answer is not None and response_blocks._table(block, response_blocks._SCHEMA, 1) is not None
 
 
 @pytest.mark.parametrize("is_turned", [False, True])
@@ -292,8 +308,70 @@ def test_every_answer_that_a_block_does_not_know(tmp_path: Path, answer: Any) ->
     assert at_once == one_by_one
 
 
-def _lines(forms: list[Resource]) -> bytes:
-    return "".join(json.dumps(form) + "\n" for form in forms).encode()
+def _lines(forms: list[Resource], writing: str = "wide") -> bytes:
+    return "".join(_dumped(form, writing=writing) + "\n" for form in forms).encode()
+
+
+_TRAPS = [
+    '{"id":"a","item":[',
+    '"item":[{"linkId":"/44250-9"',
+    '},{"linkId":"/44255-8',
+    "}]}",
+    '\\"item\\":[',
+    '"item": [{"linkId": "',
+    '}, {"linkId": "',
+    "\\",
+]
+
+
+@pytest.mark.parametrize("writing", _WRITINGS)
+@pytest.mark.parametrize("trap", _TRAPS)
+def test_what_looks_like_an_item_in_a_text_is_none(tmp_path: Path, trap: str, writing: str) -> None:
+    def changes(form: Resource) -> list[Resource]:
+        first = form["item"][0]
+        return [
+            form | {"language": trap},
+            form | {"questionnaire": trap},
+            form | {"item": [first | {"text": trap}, *form["item"][1:]]},
+            form | {"item": [*form["item"][1:], first | {"text": trap}]},
+            form | {"item": [first | {"linkId": trap}, *form["item"][1:]]},
+            form | {"item": [{"text": f"ab{first['linkId']}", "answer": first["answer"]}, *form["item"][1:]]},
+            form | {"item": [first | {"definition": trap, "answer": [{"valueString": trap}]}, *form["item"][1:]]},
+            form | {"item": [first | {"item": form["item"][1:3]}, *form["item"][3:]]},
+            form | {"item": [{"linkId": "group", "item": form["item"]}]},
+            form | {"item": [*form["item"], {"linkId": "group", "item": form["item"][:2]}]},
+        ]
+
+    for odd in changes(_form("r2", [2] * 9)):
+        for forms in ([_form("r1", [1] * 9), odd], [odd, _form("r3", [3] * 9)], [odd]):
+            at_once, one_by_one = _both(tmp_path, _lines(forms, writing))
+            assert at_once == one_by_one
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '{"id":"r","id\\"item":[', '{"resourceType":"QuestionnaireResponse","x\\"item":[', '{"item":[],"item":[',
+        '{"contained":[{"item":[', '{"id":"r","item":[{"linkId":"a"}],"item":[', '["item":[', '{"id":"item":[',
+    ],
+)  # fmt: skip
+def test_an_item_list_that_is_none(tmp_path: Path, head: str) -> None:
+    whole = _lines([_form("r1", [1] * 9)], "close").decode()
+    start, _, items = whole.partition('"item":[')
+    for raw in (head + items, head.replace("{", start, 1) + items):
+        for lines in ([whole, raw], [raw, whole], [raw]):
+            at_once, one_by_one = _both(tmp_path, "".join(lines).encode())
+            assert at_once == one_by_one
+
+
+@pytest.mark.parametrize(("writing", "is_told_apart"), [("wide", True), ("close", True), ("items first", False)])
+def test_each_different_item_is_read_once(writing: str, is_told_apart: bool) -> None:
+    forms = [_form(f"r{n}", [(n + at) % 4 for at in range(9)]) for n in range(20)]
+    block = _lines(forms, writing)
+    responses = response_blocks._responses(block, response_blocks.line_ends(block))
+    assert responses is not None
+    assert len(responses.items.place) == 180
+    assert len(responses.items.different) == (36 if is_told_apart else 180)
 
 
 def test_two_answers_to_one_question_hold_the_form_back(tmp_path: Path) -> None:
@@ -347,6 +425,7 @@ def test_every_change_of_a_response(tmp_path: Path, name: str) -> None:
         '"item":[{"linkId":"q","answer":[{"valueCoding":{"code":"x","extension":[{"url":"u","valueDecimal":NaN}]}}]}]}',
         '{"resourceType":"Patient","resourceType":"QuestionnaireResponse","id":"1"}', '{"a":"\\ud800"}', '{"a":"\t"}',
         '{"resourceType":"QuestionnaireResponse","id":"a\\u0000b","status":"completed"}', '{"a":NaN}', '{"a":1e999}',
+        2 * '{"resourceType":"QuestionnaireResponse","id":"t","status":"completed","authored":"2024-03-01T12:00:00Z"}',
     ],
 )  # fmt: skip
 def test_lines_that_are_no_plain_objects(tmp_path: Path, raw: str) -> None:

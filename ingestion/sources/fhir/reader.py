@@ -174,8 +174,10 @@ _LONGEST_VERSION = 18
 def _supporting(file: SourceFile, context: ReadContext) -> Iterator[tuple[None, Resource]]:
     """The lines of a file that others of it refer to; the rest is not parsed."""
     marks = [f'"{kind}"'.encode() for kind in context.spec["supporting_resources"]]
-    with open_bytes(file, limit_bytes=context.limit_bytes) as stream:
-        for line in stream:
+    for block, _ in read_ndjson_blocks(file, limit_bytes=context.limit_bytes):
+        if not any(mark in block for mark in marks):  # most blocks name none, and need not be cut into lines
+            continue
+        for line in block.split(b"\n"):
             if any(mark in line for mark in marks):
                 try:
                     record = orjson.loads(line)

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from ingestion.batches import SHARED_ROW
+from ingestion.exact_forms import distinct
 from ingestion.json_blocks import line_ends
 from ingestion.reading import ROW_NUMBER
 from ingestion.sources.fhir.elements import Resource, source, word
@@ -45,6 +46,7 @@ _LARGEST_EXACT = 2.0**53
 _MOST_CODES = 62  # of one block; their presence is a set of bits
 _DAY_LENGTH = 10
 _LARGEST_NUMBER = 1 << 62
+_LARGEST_TABLE = 1 << 20  # of numbers that are looked up rather than sorted
 
 _TEXT = pa.string()
 _EXTENSIONS = pa.list_(pa.struct([("url", _TEXT), ("valueDecimal", pa.float64()), ("valueInteger", pa.int64())]))
@@ -62,6 +64,7 @@ _ANSWER = pa.struct(
         *((name, _TEXT) for name in _ANSWER_TEXTS),
     ]
 )
+_ITEM = pa.struct([("linkId", _TEXT), ("definition", _TEXT), ("text", _TEXT), ("answer", pa.list_(_ANSWER))])
 _SCHEMA = pa.schema(
     [
         ("resourceType", _TEXT),
@@ -88,13 +91,13 @@ _SCHEMA = pa.schema(
         ("author", _REFERENCE),
         ("source", _REFERENCE),
         ("authored", _TEXT),
-        (
-            "item",
-            pa.list_(
-                pa.struct([("linkId", _TEXT), ("definition", _TEXT), ("text", _TEXT), ("answer", pa.list_(_ANSWER))])
-            ),
-        ),
+        ("item", pa.list_(_ITEM)),
     ]
+)
+# How an item list opens, how two items meet, and how list and response end, in the two ways software writes JSON.
+_WRITTEN = (
+    ('"item":[', '{"linkId":"', '},{"linkId":"', "}]}\n"),
+    ('"item": [', '{"linkId": "', '}, {"linkId": "', "}]}\n"),
 )
 _NAMED = (
     ("text", "div"),
@@ -118,27 +121,36 @@ class Read:
     odd: list[tuple[int, int, int]]  # line (from 0), first byte, last byte
 
 
+@dataclass(frozen=True)
+class _Items:
+    """Items of a block, of which most say what another says as well: the different ones, and which of them stands
+    where in which response.
+    """
+
+    different: pa.StructArray
+    place: Numbers
+    response: Numbers
+
+
 @dataclass
 class _Responses:
     """Responses of a block as columns; ``is_odd`` grows as their parts are looked at."""
 
     table: pa.Table
+    items: _Items
     is_odd: Numbers
 
     def texts(self, *path: str) -> pl.Series:
         """A text of each response; null where it has none."""
-        found = pl.from_arrow(_at(self.table, *path))
-        assert isinstance(found, pl.Series)  # noqa: S101 - an array is a series
-        return found.alias(path[-1])
+        return _strings(_at(self.table, *path)).alias(path[-1])
 
 
 def read_block(block: bytes, first: int, reading: Reading, forms: Forms) -> Read | None:
     """The block's plain responses as rows, or ``None``. ``first`` is how many lines stood before."""
-    ends = None if b"null" in block else line_ends(block)
-    table = None if ends is None else _table(block, len(ends))
-    if table is None or ends is None:
+    ends = line_ends(block)
+    responses = None if ends is None else _responses(block, ends)
+    if responses is None or ends is None:
         return None
-    responses = _Responses(table, np.zeros(len(table), dtype=bool))
     base = _base(responses, reading)
     answered = _answers(responses, reading, forms)
     if answered is None:
@@ -156,18 +168,79 @@ def read_block(block: bytes, first: int, reading: Reading, forms: Forms) -> Read
     return Read(frames, pl.DataFrame(base), len(ends), _never_read(responses), lines)
 
 
-def _table(block: bytes, lines: int) -> pa.Table | None:
+# --- from bytes to columns ----------------------------------------------------------------------------------------
+
+
+def _responses(block: bytes, ends: Numbers) -> _Responses | None:
+    """A block as columns; each different item is parsed once where items can be told apart as texts."""
+    found = next((found for style in _WRITTEN if (found := _by_different_items(block, ends, style))), None)
+    if found is not None:
+        return found
+    table = _table(block, _SCHEMA, len(ends))
+    if table is None or not _is_all_of_kind(table):
+        return None
+    items = _at(table, "item")
+    flat, response = _flat(items)
+    odd = items.is_null().to_numpy(False)
+    return _Responses(table, _Items(flat, np.arange(len(flat)), response), odd)
+
+
+def _by_different_items(block: bytes, ends: Numbers, style: tuple[str, str, str, str]) -> _Responses | None:
+    """Lines cut where their item list opens and where its items meet.
+
+    Sound without a look at the brackets: a head with an empty list put in has to be one object of known fields, of
+    which only the item's name ends so, and each piece has to be one object. Then so is what they were cut from, with
+    these items in this order.
+    """
+    opens, begins, meets, closes = style
+    starts = np.concatenate(([0], ends[:-1] + 1, [len(block)])).astype(np.int64)
+    lines = _strings(pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(starts), pa.py_buffer(block)))
+    if opens + begins not in lines[0]:
+        return None
+    halves = lines.str.splitn(opens, 2).struct.unnest()
+    heads, lists = halves.get_columns()
+    if not (lists.str.starts_with(begins) & lists.str.ends_with(closes)).fill_null(False).all():
+        return None
+    inner = lists.str.slice(len(begins)).str.strip_suffix(closes).str.split(meets)
+    different, place = distinct(inner.explode())
+    head_block = (heads + opens + closes[1:]).str.join("").item().encode()
+    table = _table(head_block, _SCHEMA, len(ends))
+    item_block = (begins + different + closes[:1] + "\n").str.join("").item().encode()
+    items = _table(item_block, pa.schema(_ITEM), len(different))
+    if table is None or items is None or not _is_all_of_kind(table):
+        return None
+    counts = inner.list.len().to_numpy()
+    struct = items.to_struct_array().combine_chunks()
+    found = _Items(struct, place.to_numpy(), np.repeat(np.arange(len(ends)), counts))
+    return _Responses(table, found, np.zeros(len(ends), dtype=bool))
+
+
+def _strings(values: pa.Array) -> pl.Series:
+    found = pl.from_arrow(values)
+    assert isinstance(found, pl.Series)  # noqa: S101 - an array is a series
+    return found
+
+
+def _table(block: bytes, schema: pa.Schema, lines: int) -> pa.Table | None:
+    """A block of JSON lines as a table of one chunk; ``None`` where it is not as many objects of just these fields.
+
+    A null is not told from a field that is not there, so a block that may hold one is not read.
+    """
+    if b"null" in block:
+        return None
     try:
         table = pj.read_json(
             pa.BufferReader(block),
             read_options=pj.ReadOptions(block_size=_CHUNK_BYTES),
-            parse_options=pj.ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="error"),
+            parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
         )
     except pa.ArrowInvalid:
         return None
-    if len(table) != lines or not pc.all(pc.equal(table.column("resourceType"), _KIND), skip_nulls=False).as_py():
-        return None
-    return table.combine_chunks()
+    return table.combine_chunks() if len(table) == lines else None
+
+
+def _is_all_of_kind(table: pa.Table) -> bool:
+    return bool(pc.all(pc.equal(table.column("resourceType"), _KIND), skip_nulls=False).as_py())
 
 
 def _at(table: pa.Table, *path: str) -> pa.Array:
@@ -189,7 +262,7 @@ def _base(responses: _Responses, reading: Reading) -> list[pl.Series]:
     """Columns of a response. One without an id, a time or items is odd, and so is one that is known by a day alone."""
     own_id = _ids(responses, "id")
     authored, updated = responses.texts("authored"), responses.texts("meta", "lastUpdated")
-    responses.is_odd |= own_id.is_null().to_numpy() | _at(responses.table, "item").is_null().to_numpy(False)
+    responses.is_odd |= own_id.is_null().to_numpy()
     responses.is_odd |= (authored.is_null() | (authored.str.len_chars() == _DAY_LENGTH)).to_numpy()
     if reading.person is not None:
         person = pl.Series([reading.person]).new_from_index(0, len(own_id))
@@ -230,12 +303,13 @@ def _never_read(responses: _Responses) -> Counter[str]:
         if values.null_count < len(values):
             is_given = pc.fill_null(pc.not_equal(values, ""), False).to_numpy(False)
             found[f"{_KIND}.{'.'.join(path)}"] = int((is_given & is_plain).sum())
-    items, of_items = _flat(_at(responses.table, "item"))
-    answers, of_answers = _flat(_fields(items)["answer"])
-    is_plain = is_plain[of_items[of_answers]]
+    items = responses.items
+    answers, of_answers = _flat(_fields(items.different)["answer"])
+    is_plain = is_plain[items.response]
     for name, values in _fields(answers).items():
         if name in source()["answer_identifier_fields"] and values.null_count < len(values):
-            found[f"{_KIND}.item.answer.{name}"] = int((values.is_valid().to_numpy(False) & is_plain).sum())
+            given = np.bincount(of_answers[values.is_valid().to_numpy(False)], minlength=len(items.different))
+            found[f"{_KIND}.item.answer.{name}"] = int(given[items.place[is_plain]].sum())
     return +found
 
 
@@ -255,32 +329,31 @@ def _answers(
 ) -> dict[str, tuple[Numbers, list[pl.Series]]] | None:
     """Of each stream: the response of every row, and the columns that are not the response's own."""
     address, form_of = _forms(responses, reading, forms)
-    items, of_items = _flat(_at(responses.table, "item"))
-    links, link_texts = _coded(_fields(items)["linkId"])
-    answers, of_answers = _flat(_fields(items)["answer"])
+    items = responses.items
+    links, link_texts = _coded(_fields(items.different)["linkId"])
+    answers, of_answers = _flat(_fields(items.different)["answer"])
     if _holds_what_is_no_number(answers):
         return None
-    answer = np.full(len(items), -1, dtype=np.int64)
+    answer = np.full(len(items.different), -1, dtype=np.int64)
     answer[of_answers] = np.arange(len(answers))
-    responses.is_odd[of_items[np.bincount(of_answers, minlength=len(items)) > 1]] = True
-    kinds = _kinds_of_answer(answers, responses.is_odd, of_items[of_answers])
+    is_odd = np.bincount(of_answers, minlength=len(items.different)) > 1
+    kinds = _kinds_of_answer(answers, is_odd, of_answers)
+    responses.is_odd[items.response[is_odd[items.place]]] = True
+    says = _dense(_joined((links, np.where(answer < 0, -1, kinds[answer] if len(kinds) else -1))))[0]
     meanings: list[_Meaning | None] = []
-    different, meaning = np.unique(
-        _joined((address[of_items], links, np.where(answer < 0, -1, kinds[answer] if len(kinds) else -1))),
-        return_index=True,
-        return_inverse=True,
-    )[1:]
+    different, meaning = _distinct(_joined((address[items.response], says[items.place])))
     for at in different.tolist():
-        link = link_texts[links[at]] if links[at] >= 0 else str(None)
-        given = _plain(answers[int(answer[at])].as_py()) if answer[at] >= 0 else {}
-        meanings.append(_meaning(form_of[address[of_items[at]]], link, given))
+        item = int(items.place[at])
+        link = link_texts[links[item]] if links[item] >= 0 else str(None)
+        given = _plain(answers[int(answer[item])].as_py()) if answer[item] >= 0 else {}
+        meanings.append(_meaning(form_of[address[items.response[at]]], link, given))
     codes = sorted({one.code for one in meanings if one})
     if len(codes) > _MOST_CODES:
         return None
     places = np.array([codes.index(one.code) if one else -1 for one in meanings], dtype=np.int64)
     is_known = places[meaning] >= 0 if len(meaning) else np.zeros(0, dtype=bool)
     said = np.full((len(responses.is_odd), max(1, len(codes))), -1, dtype=np.int64)
-    at_code = (of_items[is_known], places[meaning[is_known]])
+    at_code = (items.response[is_known], places[meaning[is_known]])
     times = np.zeros_like(said)
     np.add.at(times, at_code, 1)
     responses.is_odd |= (times > 1).any(axis=1)
@@ -299,7 +372,7 @@ def _rows(
     """Rows plan by plan, where a plan is one set of codes on one form."""
     final = _Interned()
     bits = (said >= 0).astype(np.int64) @ (1 << np.arange(said.shape[1], dtype=np.int64))
-    places, plan_of = np.unique(_joined((address, bits)), return_index=True, return_inverse=True)[1:]
+    places, plan_of = _distinct(_joined((address, bits)))
     parts: list[tuple[Numbers, Numbers, Numbers]] = []
     asked_items: list[tuple[str, int]] = []
     total_rows: list[tuple[Numbers, Numbers]] = []
@@ -418,8 +491,8 @@ def _holds_what_is_no_number(answers: pa.StructArray) -> bool:
     )
 
 
-def _kinds_of_answer(answers: pa.StructArray, is_odd: Numbers, of_response: Numbers) -> Numbers:
-    """A number for each answer, alike where they say the same."""
+def _kinds_of_answer(answers: pa.StructArray, is_odd: Numbers, of_item: Numbers) -> Numbers:
+    """A number for each answer, alike where they say the same. Items whose answer is not plain become odd."""
     fields = _fields(answers)
     coding = _fields(fields["valueCoding"])
     columns = [fields["valueCoding"].is_valid().to_numpy(False).astype(np.int64)]
@@ -431,7 +504,7 @@ def _kinds_of_answer(answers: pa.StructArray, is_odd: Numbers, of_response: Numb
             continue
         # how many there are is told apart too, or an answer with several might speak for one that has the last alone
         columns.append(pc.fill_null(pc.list_value_length(extensions), -1).to_numpy(False).astype(np.int64))
-        is_odd[of_response[columns[-1] > 1]] = True
+        is_odd[of_item[columns[-1] > 1]] = True
         flat, of_answer = _flat(extensions)
         for values in _fields(flat).values():
             column = np.full(len(answers), -2, dtype=np.int64)
@@ -440,7 +513,7 @@ def _kinds_of_answer(answers: pa.StructArray, is_odd: Numbers, of_response: Numb
     numbers = fields["valueDecimal"]
     if numbers.null_count < len(numbers):
         is_long = pc.fill_null(pc.greater_equal(pc.abs(numbers), _LARGEST_EXACT), False).to_numpy(False)
-        is_odd[of_response[is_long]] = True
+        is_odd[of_item[is_long]] = True
     return _joined(columns)
 
 
@@ -475,14 +548,27 @@ def _joined(columns: Iterable[Numbers]) -> Numbers:
 
 
 def _dense(column: Numbers) -> tuple[Numbers, int]:
-    different, places = np.unique(column, return_inverse=True)
+    different, places = _distinct(column)
     return places, len(different)
+
+
+def _distinct(numbers: Numbers) -> tuple[Numbers, Numbers]:
+    """Where each different number stands, in the order of the numbers, and the place of each row's among them."""
+    least = int(numbers.min()) if len(numbers) else 0
+    span = int(numbers.max()) - least + 1 if len(numbers) else 0
+    if span > _LARGEST_TABLE:
+        return np.unique(numbers, return_index=True, return_inverse=True)[1:]
+    numbers = numbers - least
+    where = np.full(span, -1, dtype=np.int64)
+    where[numbers] = np.arange(len(numbers))
+    is_there = where >= 0
+    return where[is_there], (np.cumsum(is_there) - 1)[numbers]
 
 
 def _each(places: Numbers, function: Any) -> Numbers:
     """A function of whole numbers, asked once for each distinct one."""
-    different, inverse = np.unique(places, return_inverse=True)
-    return np.array([function(one) for one in different.tolist()], dtype=np.int64)[inverse]
+    different, inverse = _distinct(places)
+    return np.array([function(one) for one in places[different].tolist()], dtype=np.int64)[inverse]
 
 
 def _picked(name: str, values: Sequence[str | int | None], places: Numbers) -> pl.Series:
