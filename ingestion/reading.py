@@ -30,9 +30,10 @@ from ingestion.trailers import TrailedReader, Trailer
 
 ROW_NUMBER = "source_row_number"
 BLOCK_BYTES = 8 << 20
+_CSV_BLOCK_BYTES = 6 << 20  # narrow rows: as many of them as in a larger block of JSON
 LONGEST_FIELD_BYTES = 1 << 20
 LONGEST_LINE_BYTES = 128 << 20
-_BATCH_ROWS = 100_000
+_BATCH_ROWS = 60_000
 _JSON_BATCH_ROWS = 100_000
 _HEAD_LINES = 20
 _BROKEN_LINE_BATCH_ROWS = 50_000
@@ -133,10 +134,12 @@ def check_header(header: Sequence[str], known: Collection[str]) -> None:
         raise RefusedFile("header", "a column has no name, or blanks around it", remedy=_FIX_EXPORT)
 
 
-def _lines(stream: io.BufferedReader[Any], *, is_end_needed: bool = True) -> Iterator[tuple[bytes, int]]:
+def _lines(
+    stream: io.BufferedReader[Any], *, is_end_needed: bool = True, block_bytes: int | None = None
+) -> Iterator[tuple[bytes, int]]:
     """Blocks that end at a line end, each with its first line's number (a header is line 0)."""
     rest, row = b"", 0
-    while chunk := stream.read(BLOCK_BYTES):
+    while chunk := stream.read(block_bytes or BLOCK_BYTES):
         end = chunk.rfind(b"\n") + 1
         if not end:
             rest += chunk
@@ -175,7 +178,7 @@ def read_csv(
     with _open_text(file, limit_bytes=limit_bytes, encoding=form.encoding, trailer=trailer) as stream:
         if stream.peek(4)[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise RefusedFile("encoding", "the file is UTF-16, not UTF-8", remedy=_FIX_EXPORT)
-        for block, first in _lines(stream):
+        for block, first in _lines(stream, block_bytes=_CSV_BLOCK_BYTES):
             _check_block(block, first)
             if header is None:
                 block = block.removeprefix(b"\xef\xbb\xbf")
@@ -403,7 +406,7 @@ def read_ndjson_records(
 
 
 def read_ndjson_blocks(
-    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None
+    file: SourceFile, *, limit_bytes: int, trailer: Trailer | None = None, block_bytes: int | None = None
 ) -> Iterator[tuple[bytes, int]]:
     """Blocks of whole lines, each with how many lines stood before; only the last may lack its line end.
 
@@ -411,7 +414,7 @@ def read_ndjson_blocks(
     """
     is_empty = True
     with _open_text(file, limit_bytes=limit_bytes, trailer=trailer) as stream:
-        for block, first in _lines(stream, is_end_needed=False):
+        for block, first in _lines(stream, is_end_needed=False, block_bytes=block_bytes):
             is_empty = False
             yield (block if first else block.removeprefix(b"\xef\xbb\xbf")), first
     if is_empty:

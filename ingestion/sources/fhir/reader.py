@@ -25,6 +25,8 @@ from ingestion.sources.fhir.surroundings import Reading, Surroundings, last_upda
 _HEAD_BYTES = 64 << 10
 _HEAD_RECORDS = 20
 _BATCH_RECORDS = 20_000
+_BLOCK_BYTES = 12 << 20  # a form of many words makes few rows
+_SEARCHED_BYTES = 1 << 20
 _BLOCKS_IN_VAIN = 3  # after as many, a file is read record by record
 _DELETE = "DELETE"
 # Around a record of a bundle everything is at hand; a file of lines is searched once, for these kinds only.
@@ -93,7 +95,7 @@ def _line_batches(file: SourceFile, reading: Reading, *, limit_bytes: int) -> It
     forms = Forms()
     handlers = _handlers(forms)
     in_vain = 0
-    for block, first in read_ndjson_blocks(file, limit_bytes=limit_bytes):
+    for block, first in read_ndjson_blocks(file, limit_bytes=limit_bytes, block_bytes=_BLOCK_BYTES):
         plain = read_block(block, first, reading, forms) if in_vain < _BLOCKS_IN_VAIN else None
         if plain is None:
             in_vain += 1
@@ -174,10 +176,10 @@ _LONGEST_VERSION = 18
 def _supporting(file: SourceFile, context: ReadContext) -> Iterator[tuple[None, Resource]]:
     """The lines of a file that others of it refer to; the rest is not parsed."""
     marks = [f'"{kind}"'.encode() for kind in context.spec["supporting_resources"]]
-    for block, _ in read_ndjson_blocks(file, limit_bytes=context.limit_bytes):
-        if not any(mark in block for mark in marks):  # most blocks name none, and need not be cut into lines
-            continue
-        for line in block.split(b"\n"):
+    if not _holds_any(file, marks, limit_bytes=context.limit_bytes):
+        return
+    with open_bytes(file, limit_bytes=context.limit_bytes) as stream:
+        for line in stream:
             if any(mark in line for mark in marks):
                 try:
                     record = orjson.loads(line)
@@ -185,6 +187,18 @@ def _supporting(file: SourceFile, context: ReadContext) -> Iterator[tuple[None, 
                     continue  # the reading proper refuses the file
                 if isinstance(record, dict):
                     yield None, record
+
+
+def _holds_any(file: SourceFile, marks: list[bytes], *, limit_bytes: int) -> bool:
+    """Whether the file names any of them at all; most do not, and need not be cut into lines."""
+    overlap, before = max(map(len, marks)) - 1, b""
+    with open_bytes(file, limit_bytes=limit_bytes) as stream:
+        while chunk := stream.read(_SEARCHED_BYTES):
+            seam = before + chunk[:overlap]
+            if any(mark in chunk or mark in seam for mark in marks):
+                return True
+            before = chunk[-overlap:]
+    return False
 
 
 # --- records ------------------------------------------------------------------------------------------------------

@@ -197,19 +197,21 @@ def _by_different_items(block: bytes, ends: Numbers, style: tuple[str, str, str,
     lines = _strings(pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(starts), pa.py_buffer(block)))
     if opens + begins not in lines[0]:
         return None
-    halves = lines.str.splitn(opens, 2).struct.unnest()
-    heads, lists = halves.get_columns()
+    heads, lists = lines.str.splitn(opens, 2).struct.unnest().get_columns()
+    del lines  # each step is as large as the block
     if not (lists.str.starts_with(begins) & lists.str.ends_with(closes)).fill_null(False).all():
         return None
-    inner = lists.str.slice(len(begins)).str.strip_suffix(closes).str.split(meets)
-    different, place = distinct(inner.explode())
+    lists = lists.str.slice(len(begins)).str.strip_suffix(closes).str.split(meets)
+    counts = lists.list.len().to_numpy()
+    different, place = distinct(lists.explode())
+    del lists
     head_block = (heads + opens + closes[1:]).str.join("").item().encode()
+    del heads
     table = _table(head_block, _SCHEMA, len(ends))
     item_block = (begins + different + closes[:1] + "\n").str.join("").item().encode()
     items = _table(item_block, pa.schema(_ITEM), len(different))
     if table is None or items is None or not _is_all_of_kind(table):
         return None
-    counts = inner.list.len().to_numpy()
     struct = items.to_struct_array().combine_chunks()
     found = _Items(struct, place.to_numpy(), np.repeat(np.arange(len(ends)), counts))
     return _Responses(table, found, np.zeros(len(ends), dtype=bool))
