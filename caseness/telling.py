@@ -9,6 +9,7 @@ _NAMES_TOLD = 3
 _CONSEQUENCES = {
     "row_quarantined": "held back",
     "field_made_missing": "the field was made missing, the row is admitted",
+    "file_refused": "the whole file is refused, nothing of it is in any figure",
 }
 ASK_QUARANTINE = "caseness quarantine"
 
@@ -88,7 +89,8 @@ def _one_fault(fault: dict[str, Any]) -> list[str]:
     first = ", ".join(str(number) for number in fault["first_rows"])
     rest = ", ..." if fault["rows"] > len(fault["first_rows"]) else ""
     column = f"column {fault['column']}: " if fault["column"] else ""
-    what = f"{fault['rows']:,} {'row' if fault['rows'] == 1 else 'rows'} ({first}{rest})"
+    where = f" ({first}{rest})" if first else ""
+    what = f"{fault['rows']:,} {'row' if fault['rows'] == 1 else 'rows'}{where}"
     return [
         f"  {fault['file']}: {column}{fault['rule']} in {what}: {_CONSEQUENCES[fault['consequence']]}",
         f"    what to do: {fault['remedy']}",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ingestion.erasure import Erased, ErasureReason, erasures, forget, settle
     from ingestion.landing import deliveries_table, landed_parts, manifest_entries, quarantine_parts, reconcile
     from ingestion.loading import quarantined_faults
-    from ingestion.refusals import REFUSAL_REMEDY, refusal_words, refused_lately
+    from ingestion.refusals import REFUSAL_REMEDY, refusal_words, refused_lately, settled_files
     from ingestion.reports import IngestReport
     from ingestion.sealed import write as write_sealed
 
@@ -33,6 +33,7 @@ __all__ = [
     "refusal_words",
     "refused_lately",
     "settle",
+    "settled_files",
     "write_sealed",
 ]
 
@@ -44,7 +45,7 @@ _PLACES = {
     ),
     "IngestReport": "reports",
     "quarantined_faults": "loading",
-    **dict.fromkeys(("REFUSAL_REMEDY", "refusal_words", "refused_lately"), "refusals"),
+    **dict.fromkeys(("REFUSAL_REMEDY", "refusal_words", "refused_lately", "settled_files"), "refusals"),
 }
 
 

@@ -43,6 +43,7 @@ _FORMS_COUNTED_BY_LINE = ("csv", "ndjson")
 _BAD_QUOTE = "a quote is not closed, or stands inside a field, or a field holds a line break"
 _NO_LINE_END = "the last line has no line end, so the file may be cut off"
 _FIX_TRUNCATED = "send the file again; every line ends with a line end"
+_FIX_HEADER = "give every column a name of its own, without blanks around it, in the first row"
 _FIX_EXPORT = "export the file again as UTF-8 CSV, comma separated, one header line, every line ended"
 
 
@@ -129,9 +130,9 @@ def check_header(header: Sequence[str], known: Collection[str]) -> None:
             message, column = f"column {twice[0]!r} stands twice", twice[0]
         else:
             message, column = "two columns have the same name, or the header line is missing", None
-        raise RefusedFile("duplicate_header", message, remedy=_FIX_EXPORT, column=column)
+        raise RefusedFile("duplicate_header", message, remedy=_FIX_HEADER, column=column)
     if any(not name or name != name.strip() for name in header):
-        raise RefusedFile("header", "a column has no name, or blanks around it", remedy=_FIX_EXPORT)
+        raise RefusedFile("header", "a column has no name, or blanks around it", remedy=_FIX_HEADER)
 
 
 def _lines(

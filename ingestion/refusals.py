@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from caseness import journal
@@ -86,16 +87,22 @@ def write_receipt(report: IngestReport, settings: Settings, *, known: set[str]) 
 
 
 def refused_lately(settings: Settings) -> list[dict[str, Any]]:
-    """Entries of the files refused in each source's newest ingest, unless the same bytes were loaded since."""
+    """Entries of the files refused in each source's newest ingest, unless they are settled."""
     newest: dict[str, list[str]] = {}
     for receipt in journal.read(settings.paths.journal):
         if receipt["event"] == _EVENT:
             newest.pop(NOBODY, None)  # nobody's next delivery would ever settle these
             newest |= {name: facts["refused"] for name, facts in receipt["sources"].items()}
     entries = landing.manifest_entries(settings)
-    settled = {entry["source_file_sha256"] for entry in entries if entry["load_status"] != "refused"}
+    settled = settled_files(settings, entries)
     wanted = {load_id for refused in newest.values() for load_id in refused}
     return [entry for entry in entries if entry["load_id"] in wanted and entry["source_file_sha256"] not in settled]
+
+
+def settled_files(settings: Settings, entries: Iterable[dict[str, Any]]) -> set[str]:
+    """Hashes of files that need nothing more: the same bytes were loaded, or taken back."""
+    loaded = {entry["source_file_sha256"] for entry in entries if entry["load_status"] != "refused"}
+    return loaded | landing.withdrawn_files(settings)
 
 
 def refusal_words(settings: Settings) -> str:

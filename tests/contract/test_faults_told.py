@@ -12,6 +12,8 @@ import pytest
 
 import ingestion
 from caseness import journal, telling
+from caseness.commands.quarantine import run_quarantine
+from caseness.commands.withdraw import run_withdraw
 from caseness.settings import Settings
 from tests.fixtures.small_service import everything_stored, home_settings, snapshot, write_rows
 
@@ -182,6 +184,25 @@ def test_a_refused_file_leaves_one_trace(tmp_path: Path, settings: Settings) -> 
     (tmp_path / "in" / "referrals.csv").unlink()
     (tmp_path / "in" / "more.zip").unlink()
     _ingest(tmp_path / "in", settings)
+    assert ingestion.refused_lately(settings) == []
+
+
+def test_a_refused_file_is_quarantined_until_it_is_settled(tmp_path: Path, settings: Settings) -> None:
+    import hashlib
+
+    bad = tmp_path / "in" / "referrals.csv"
+    write_rows(tmp_path / "in" / "people.csv", [{"person_code": "P1"}])
+    bad.write_text("referral_code\nR1\n", encoding="utf-8")
+    _ingest(tmp_path / "in", settings)
+    (told,) = run_quarantine(settings=settings)
+    sha256 = hashlib.sha256(bad.read_bytes()).hexdigest()
+    assert told["source_file_sha256"] == sha256
+    assert [(fault["rule"], fault["rows"], fault["consequence"]) for fault in told["faults"]] == [
+        ("file_refused", 1, "file_refused")
+    ]
+    assert "file_refused in 1 row: the whole file is refused" in telling.quarantine_words([told])
+    run_withdraw(sha256, settings=settings, reason="stated_by_sender")
+    assert run_quarantine(settings=settings) == []
     assert ingestion.refused_lately(settings) == []
 
 
