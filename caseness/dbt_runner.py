@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import os
@@ -35,6 +36,21 @@ class DbtSummary:
 def project_folder() -> Path:
     """Where the dbt project lies, in a checkout or in an installed wheel."""
     return Path(str(files("dbt_project")))
+
+
+def publication_rows() -> list[dict[str, str]]:
+    """The declared tables and slices, from ``publication_tables.csv``."""
+    text = project_folder().joinpath("seeds", "publication_tables.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def cohort_groups() -> list[dict[str, list[str]]]:
+    """The declared groups: their columns, one or two of ``cohort_episodes``, and their kinds of period."""
+    return [
+        {"columns": row["slice_value"].split("+"), "period_kinds": row["period_kinds"].split("+")}
+        for row in publication_rows()
+        if row["slice_column"] == "group_dimension"
+    ]
 
 
 def run_dbt(
@@ -82,7 +98,7 @@ def run_dbt(
             "--log-level-file",
             "none",
             "--vars",
-            json.dumps(dict(variables or {})),
+            json.dumps({"cohort_groups": cohort_groups(), **(variables or {})}),
         ]
         with contextlib.redirect_stdout(io.StringIO()):
             outcome = dbtRunner().invoke(command)

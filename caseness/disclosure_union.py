@@ -3,13 +3,14 @@
 Releases of one build share their true counts, under whatever profile. Of an earlier build the attacker may believe that
 people were only added since, in periods that had ended: ``only_grows``. Where the published counts contradict that, the
 belief is dropped. Groups of one dimension, and of another, add up to the same whole; measures with one denominator
-share it; ``measure_relations.csv`` says what else their definitions imply.
+share it; ``measure_relations.csv`` says what else their definitions imply. Groups of two columns add up to the groups
+of each, so that tables that have a column in common are attacked together.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -20,7 +21,8 @@ from screening.definitions import definitions
 
 Row = Mapping[str, Any]
 Stretch = tuple[str, dt.date, dt.date]
-_EVERYBODY = "all"
+Stretches = Mapping[str, Sequence[Stretch]]
+EVERYBODY = "all"
 _COUNTS = ("denominator", "numerator")
 _DENOMINATOR_COLUMNS = (
     "subject_type",
@@ -46,63 +48,98 @@ class Published:
     @property
     def rows(self) -> list[Row]:
         """Every cell, the whole service as the one group of the dimension ``all``."""
-        whole = [{**row, "group_dimension": _EVERYBODY, "group_value": _EVERYBODY} for row in self.overview]
+        whole = [{**row, "group_dimension": EVERYBODY, "group_value": EVERYBODY} for row in self.overview]
         return [*whole, *self.groups]
 
 
 def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> System:
     """One system over releases, oldest first. Every hidden count is protected: a new release may tell an old one's."""
     system = System("everything published")
-    fine = _stretches([row for release in releases for row in release.rows])
-    coarse = _stretches([row for release in releases for row in release.groups])
+    stretches = _stretches_by_dimension(releases)
     variables: dict[str, dict[Part, None]] = {}
     for release in releases:
         ceiling = max((_most(row, release.profile) for row in release.overview), default=NO_CEILING)
         own = variables.setdefault(release.build, {})
         for row in release.rows:
-            stretches = _inside(row, fine if row["group_dimension"] == _EVERYBODY else coarse)
+            inside = _inside(row, stretches[row["group_dimension"]])
             for what in _COUNTS:
-                cells, relations = _cells(release, row, what, stretches, ceiling)
+                cells, relations = _cells(release, row, what, inside, ceiling)
                 own.update(dict.fromkeys(part for cell in cells for part in (*cell.parts, *cell.whole)))
                 system.cells += cells
                 system.relations += relations
+    pairs = {
+        (str(row["group_dimension"]), str(row["group_value"])): (
+            str(row["first_group_value"]),
+            str(row["second_group_value"]),
+        )
+        for release in releases
+        for row in release.groups
+        if len(_columns(row)) > 1
+    }
     for parts in variables.values():
-        system.relations += _wholes(parts, fine, coarse)
+        system.relations += _wholes(parts, stretches)
+        system.relations += _margins(parts, pairs, stretches)
         system.relations += _of_definitions(parts)
     if only_grows:
-        system.relations += _growth(releases, variables, fine, coarse)
+        system.relations += _growth(releases, variables, stretches)
     return system
 
 
 def systems(releases: Sequence[Published]) -> dict[tuple[str, ...], tuple[System, bool]]:
     """What is attacked of everything published, by name, and whether it is a belief. Releases come oldest first.
 
-    One system for each dimension, with all measures and all releases of the last build; then one for each measure and
-    dimension over all builds, with the belief that people were only added. Two dimensions meet in the whole alone,
-    which every system holds.
+    One system for all tables that have columns in common, with all measures and all releases of the last build; then
+    one for each measure and group over all builds, with the belief that people were only added. Tables without a common
+    column meet in the whole alone, which every system holds.
     """
     last = [release for release in releases if release.build == releases[-1].build]
-    dimensions = sorted({row["group_dimension"] for release in last for row in release.groups}) or [_EVERYBODY]
     found: dict[tuple[str, ...], tuple[System, bool]] = {
-        (dimension,): (union_system([_part_of(release, None, dimension) for release in last]), False)
-        for dimension in dimensions
+        tuple(sorted(dimensions)): (union_system([_part_of(release, None, dimensions) for release in last]), False)
+        for dimensions in _tied(row for release in last for row in release.groups) or [{EVERYBODY}]
     }
     if len(last) < len(releases):
         families = sorted({(row["measure_id"], row["group_dimension"]) for release in releases for row in release.rows})
         for measure, dimension in families:
-            parts = [_part_of(release, measure, dimension) for release in releases]
+            dimensions = {dimension, *dimension.split("+")}
+            parts = [_part_of(release, measure, dimensions) for release in releases]
             found[measure, dimension] = union_system(parts, only_grows=True), True
     return found
 
 
-def _part_of(release: Published, measure: str | None, dimension: str) -> Published:
+def families(releases: Sequence[Published], name: Collection[str]) -> dict[tuple[str, str], System]:
+    """The measures and dimensions of one system, each by itself, to find those whose counts contradict each other."""
+    last = [release for release in releases if release.build == releases[-1].build]
+    return {
+        (measure, dimension): union_system([_part_of(release, measure, {dimension}) for release in last])
+        for measure in sorted({str(row["measure_id"]) for release in last for row in release.rows})
+        for dimension in sorted(name)
+    }
+
+
+def _columns(row: Row) -> list[str]:
+    """The columns that a group is made of."""
+    return str(row["group_dimension"]).split("+")
+
+
+def _tied(rows: Iterable[Row]) -> list[set[str]]:
+    """Dimensions in sets: those of one set have columns in common, one after the other."""
+    tied: list[tuple[set[str], set[str]]] = []  # columns, dimensions
+    for dimension in sorted({str(row["group_dimension"]) for row in rows}):
+        columns = set(dimension.split("+"))
+        touching = [one for one in tied if one[0] & columns]
+        tied = [one for one in tied if not one[0] & columns]
+        tied.append((columns.union(*(one[0] for one in touching)), {dimension}.union(*(one[1] for one in touching))))
+    return sorted((dimensions for _, dimensions in tied), key=sorted)
+
+
+def _part_of(release: Published, measure: str | None, dimensions: Collection[str]) -> Published:
     return replace(
         release,
         overview=[row for row in release.overview if measure in (None, row["measure_id"])],
         groups=[
             row
             for row in release.groups
-            if measure in (None, row["measure_id"]) and row["group_dimension"] == dimension
+            if measure in (None, row["measure_id"]) and row["group_dimension"] in dimensions
         ],
     )
 
@@ -119,11 +156,12 @@ def _cells(
 
 
 def _variable(release: Published, row: Row, what: str, stretch: str) -> Part:
-    measure = _sharer(row["measure_id"]) if what == "denominator" else row["measure_id"]
+    measure = sharer(row["measure_id"]) if what == "denominator" else row["measure_id"]
     return (release.build, what, measure, str(row["group_dimension"]), str(row["group_value"]), stretch)
 
 
-def _sharer(measure: str) -> str:
+def sharer(measure: str) -> str:
+    """The measure that stands for all with the same denominator."""
     return _with_one_denominator().get(measure, measure)
 
 
@@ -140,21 +178,38 @@ def _with_one_denominator() -> dict[str, str]:
 # --- what is true of any data -------------------------------------------------------------------------------------
 
 
-def _wholes(parts: Iterable[Part], fine: Sequence[Stretch], coarse: Sequence[Stretch]) -> list[Relation]:
+def _wholes(parts: Iterable[Part], stretches: Stretches) -> list[Relation]:
     """The groups of every dimension add up to the whole service, stretch by stretch."""
-    spans = {name: (start, end) for name, start, end in coarse}
     groups: dict[tuple[str, ...], list[Part]] = {}
     for part in parts:
         build, what, measure, dimension, _, stretch = part
         groups.setdefault((build, what, measure, dimension, stretch), []).append(part)
     found = []
     for (build, what, measure, dimension, stretch), members in sorted(groups.items()):
-        if dimension == _EVERYBODY:
-            continue
-        start, end = spans[stretch]
-        names = [name for name, day, _ in fine if start <= day <= end]
-        pieces = [(build, what, measure, _EVERYBODY, _EVERYBODY, name) for name in names]
-        found.append(Relation((*((part, 1) for part in members), *((piece, -1) for piece in pieces)), 0, 0))
+        if dimension != EVERYBODY:
+            names = _pieces(stretches, dimension, stretch, EVERYBODY)
+            pieces = [(build, what, measure, EVERYBODY, EVERYBODY, name) for name in names]
+            found.append(Relation((*((part, 1) for part in members), *((piece, -1) for piece in pieces)), 0, 0))
+    return found
+
+
+def _margins(
+    parts: Iterable[Part], pairs: Mapping[tuple[str, str], tuple[str, str]], stretches: Stretches
+) -> list[Relation]:
+    """The groups of two columns add up to the groups of each, where those are published too."""
+    known = dict.fromkeys(parts)
+    cells: dict[Part, list[Part]] = {}
+    for part in known:
+        build, what, measure, dimension, value, stretch = part
+        for column, own in zip(dimension.split("+"), pairs.get((dimension, value), ()), strict=False):
+            if column in stretches:
+                cells.setdefault((build, what, measure, dimension, column, own, stretch), []).append(part)
+    found = []
+    for (build, what, measure, dimension, column, own, stretch), members in sorted(cells.items()):
+        names = _pieces(stretches, dimension, stretch, column)
+        pieces = [(build, what, measure, column, own, name) for name in names]
+        if all(piece in known for piece in pieces):
+            found.append(Relation((*((part, 1) for part in members), *((piece, -1) for piece in pieces)), 0, 0))
     return found
 
 
@@ -165,7 +220,7 @@ def _of_definitions(parts: Iterable[Part]) -> list[Relation]:
     for part in known:
         build, what, measure, *place = part
         if what == "numerator":
-            within = (build, "denominator", _sharer(measure), *place)
+            within = (build, "denominator", sharer(measure), *place)
             found.append(Relation(((part, 1), (within, -1)), float("-inf"), 0))
     places = sorted({(part[0], *part[3:]) for part in known})
     for low, terms in _relations():
@@ -183,7 +238,7 @@ def _relations() -> tuple[tuple[float, tuple[tuple[str, str, int], ...]], ...]:
         for side, sign in (("left_terms", 1), ("right_terms", -1)):
             for term in row[side].split(" + "):
                 measure, what = term.rsplit(".", 1)
-                terms.append((what, _sharer(measure) if what == "denominator" else measure, sign))
+                terms.append((what, sharer(measure) if what == "denominator" else measure, sign))
         found.append((0.0 if row["relation"] == "equals" else float("-inf"), tuple(terms)))
     return tuple(found)
 
@@ -191,19 +246,18 @@ def _relations() -> tuple[tuple[float, tuple[tuple[str, str, int], ...]], ...]:
 def _growth(
     releases: Sequence[Published],
     variables: Mapping[str, Iterable[Part]],
-    fine: Sequence[Stretch],
-    coarse: Sequence[Stretch],
+    stretches: Stretches,
 ) -> list[Relation]:
     """Nobody leaves a stretch that was over when the earlier build was made."""
     found = []
-    ends = {(True, name): end for name, _, end in fine} | {(False, name): end for name, _, end in coarse}
+    ends = {(dimension, name): end for dimension, own in stretches.items() for name, _, end in own}
     builds = {release.build: release.as_of for release in releases}
     order = list(builds)
     for place, older in enumerate(order):
         for part in variables[older]:
             # The next build that has it: one in between may have published less.
             newer = next((build for build in order[place + 1 :] if (build, *part[1:]) in variables[build]), None)
-            if newer is not None and ends[part[3] == _EVERYBODY, part[-1]] <= builds[older]:
+            if newer is not None and ends[part[3], part[-1]] <= builds[older]:
                 found.append(Relation(((part, 1), ((newer, *part[1:]), -1)), float("-inf"), 0))
     return found
 
@@ -220,6 +274,26 @@ def _stretches(rows: Iterable[Row]) -> list[Stretch]:
         for day, following in pairwise(starts)
         if any(start <= day <= end for start, end in spans)
     ]
+
+
+def _stretches_by_dimension(releases: Sequence[Published]) -> Stretches:
+    """Of each dimension the stretches of its own periods, cut where a dimension it has to add up with is cut less.
+
+    Every cut of a group of two columns is one of its columns' too, and every cut of those one of the whole service.
+    """
+    rows = [row for release in releases for row in release.rows]
+    dimensions = {str(row["group_dimension"]) for row in rows}
+    found = {}
+    for dimension in dimensions:
+        finer = [row for row in rows if dimension in (EVERYBODY, row["group_dimension"], *_columns(row))]
+        found[dimension] = _stretches(finer)
+    return found
+
+
+def _pieces(stretches: Stretches, dimension: str, stretch: str, of: str) -> list[str]:
+    """The stretches of another dimension that one of this dimension is made of."""
+    start, end = next((first, last) for name, first, last in stretches[dimension] if name == stretch)
+    return [name for name, first, _ in stretches[of] if start <= first <= end]
 
 
 def _inside(row: Row, stretches: Sequence[Stretch]) -> list[str]:

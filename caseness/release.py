@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import hashlib
 import json
@@ -18,11 +17,11 @@ from typing import Any
 import orjson
 
 import ingestion
-from caseness import __version__, build_state, disclosure_attack, disclosure_audit, journal, warehouse
+from caseness import __version__, build_state, disclosure_attack, disclosure_audit, disclosure_truth, journal, warehouse
 from caseness.build_state import definitions_hash
-from caseness.dbt_runner import project_folder, run_dbt
+from caseness.dbt_runner import publication_rows, run_dbt
 from caseness.disclosure_attack import System
-from caseness.disclosure_union import Published, systems
+from caseness.disclosure_union import EVERYBODY, Published, families, systems
 from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError
 from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
@@ -59,12 +58,6 @@ class ReleaseReport:
         return dict(vars(self))
 
 
-def publication_rows() -> list[dict[str, str]]:
-    """The declared tables and slices, from ``publication_tables.csv``."""
-    text = project_folder().joinpath("seeds", "publication_tables.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
-
-
 def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseReport:
     """Publish the current build. Raises ``NotReadyError`` before check and evaluate, ``CheckFailedError`` on a hit.
 
@@ -97,7 +90,14 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
             with warehouse.writer(working, settings) as connection:
                 release_id = _release_id(state, profile.name, settings)
                 earlier, unreadable = _earlier_releases(settings, but=release_id)
-                dropped, audit, tables = _audited(connection, profile, state, earlier, say=say)
+                dropped, audit, tables = _audited(
+                    connection,
+                    profile,
+                    state,
+                    earlier,
+                    truth=disclosure_truth.Truth(connection, str(state["build_id"])),
+                    say=say,
+                )
                 audit["earlier_releases_attacked"] = [release.release_id for release in earlier]
                 audit["earlier_releases_not_readable"] = unreadable
                 folder = settings.paths.temporary / release_id
@@ -165,12 +165,12 @@ def _audited(
     state: dict[str, Any],
     earlier: Sequence[Published] = (),
     *,
+    truth: disclosure_truth.Truth | None = None,
     say: Progress | None = None,
 ) -> tuple[list[str], dict[str, Any], dict[str, int]]:
     """Audit; what the attacker breaks is dropped where the declaration allows it. Returns drops, report, table sizes.
 
-    Families of tables are attacked one by one first, which is fast and settles most; then everything published so far
-    is attacked together (``disclosure_union``).
+    Severity flows are attacked one by one, outcomes together with everything published so far (``disclosure_union``).
     """
     names = sorted({row["table_name"] for row in publication_rows()})
     tables = {name: warehouse.table_rows(connection, f"publication.{name}") for name in names}
@@ -181,13 +181,8 @@ def _audited(
             remedy="nothing was published; this is a fault of caseness, please report it",
         )
     started = time.monotonic()
-    overview, groups = tables["pub_service_overview"], tables["pub_outcomes_by_group"]
-    outcomes = disclosure_audit.outcome_systems(overview, groups, profile)
-    flows = disclosure_audit.flow_systems(tables["pub_severity_flow"], profile)
     attacks, dropped = [], []
-    for key, system in [*outcomes.items(), *flows.items()]:
-        if key in outcomes and key[0] == "all":
-            continue  # the whole service stands in every system of what is attacked together
+    for key, system in disclosure_audit.flow_systems(tables["pub_severity_flow"], profile).items():
         left = _ATTACK_SECONDS - (time.monotonic() - started)
         found = disclosure_attack.attack(system, seconds=max(left, 0.0))
         attacks.append(found)
@@ -195,19 +190,22 @@ def _audited(
         if found.is_safe:
             continue
         dropped.append(found.family)
-        table, columns = (
-            ("pub_outcomes_by_group", ("group_dimension", "measure_id"))
-            if key in outcomes
-            else ("pub_severity_flow", ("instrument_code", "from_week"))
+        connection.execute(
+            "delete from publication.pub_severity_flow where instrument_code = ? and from_week = ?", list(key)
         )
-        connection.execute(f"delete from publication.{table} where {columns[0]} = ? and {columns[1]} = ?", list(key))
     together, coarsened = _attacked_together(
-        connection, profile, state, earlier, until=started + _ATTACK_SECONDS, say=say or (lambda message: None)
+        connection,
+        profile,
+        state,
+        earlier,
+        truth=truth,
+        until=started + _ATTACK_SECONDS,
+        say=say or (lambda message: None),
     )
     dropped += coarsened
     overview = warehouse.table_rows(connection, "publication.pub_service_overview")
-    truth = warehouse.table_rows(connection, "marts.measure_results")
-    accuracy = disclosure_audit.headline_accuracy(overview, truth, profile)
+    results = warehouse.table_rows(connection, "marts.measure_results")
+    accuracy = disclosure_audit.headline_accuracy(overview, results, profile)
     if not accuracy.is_within_the_rule:
         raise CheckFailedError(
             "a shown headline number is further from the truth than its rounding allows",
@@ -215,8 +213,8 @@ def _audited(
         )
     kept = [found for found in attacks if found.family not in dropped]
     audit = {
-        "attacked": "each outcome table with its margins by group, by period and over all, and each severity flow; "
-        "then the outcome tables of this and every earlier release together, with what the measures' definitions imply",
+        "attacked": "the outcome tables of this and every earlier release together, with their margins by group, by "
+        "period and over all and with what the measures' definitions imply; and each severity flow",
         "not_attacked": "flows with starters, and statistics",
         "families": len(attacks),
         "protected_cells": sum(found.protected_cells for found in attacks),
@@ -240,14 +238,17 @@ def _attacked_together(
     state: dict[str, Any],
     earlier: Sequence[Published],
     *,
+    truth: disclosure_truth.Truth | None,
     until: float,
     say: Progress,
 ) -> tuple[dict[str, Any], list[str]]:
     """Attack this release and all earlier ones as one system, and coarsen what is hit until nothing is.
 
-    A hit in a year drops the years of its measure and group, a hit over all days the measure and group; of the whole
-    service single kinds of period may go. A count that an earlier release hid is protected as well. Returns what the
-    manifest says, and what was dropped. Raises ``CheckFailedError`` for a hit that nothing declared cures.
+    Groups of one column come first: a hit in a year drops the years of its measure and group, a hit over all days the
+    measure and group; of the whole service single kinds of period may go. Then those of two columns are added, and what
+    they tell is hidden by dropping some of them: of the measure and column that were hit, or else of every measure. A
+    count that an earlier release hid is protected as well. Returns what the manifest says, and what was dropped. Raises
+    ``CheckFailedError`` for a hit that nothing declared cures.
     """
     facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "questions": 0, "collided": []}
     dropped: list[str] = []
@@ -255,37 +256,68 @@ def _attacked_together(
     before = _attack_all(systems(earlier), until, say)[0].hits if earlier else {}
     already = {key: width for key, width in before.items() if width is not None}
     facts["known_from_earlier_releases_alone"] = len(already)
-    unsafe: set[tuple[str, ...]] | None = None
-    while True:
-        attacked = systems([*earlier, _this_release(connection, profile, state)])
-        # What is dropped tells the attacker less: a system that was safe stays so.
-        again = {name: system for name, system in attacked.items() if unsafe is None or name in unsafe}
-        found, unsafe = _attack_all(again, until, say)
-        facts["rounds"] += 1
-        facts["questions"] += found.questions
-        facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
-        hits = [hit for hit, width in found.hits.items() if not _was_known(already.get(hit), width)]
-        if not hits and not found.contradictions:
-            facts |= {"recovered_exactly": 0, "recovered_within_one": 0, "unanswered": 0}
-            return facts, sorted(set(dropped))
-        names = {(hit[2], hit[3], _kind_of(connection, hit[5])) for hit in hits}
-        removed = [name for name in sorted(names) if _coarsened(connection, *name)]
-        hopeless = sorted({f"{hit[2]} by {hit[3]} in {hit[5]} ({hit[0]})" for hit in hits}) if not removed else []
-        if found.contradictions or hopeless:
-            raise CheckFailedError(
-                "with everything published so far "
-                + ("the published counts contradict the rule" if found.contradictions else "")
-                + (
-                    f"hidden counts are known that no declared drop hides: {', '.join(hopeless[:5])}"
-                    if hopeless
-                    else ""
-                ),
-                remedy="nothing was published; choose a stricter disclosure_profile or fewer measurement periods",
-            )
-        for measure, dimension, kind in removed:
-            name = f"{measure} by {dimension}" + ("" if kind == "all" else f" and {kind}")
-            facts["collided"].append(name)
-            dropped.append(name)
+    for has_pairs in (False, True):
+        unsafe: set[tuple[str, ...]] | None = None
+        while True:
+            attacked = systems([*earlier, _this_release(connection, profile, state, has_pairs=has_pairs)])
+            again = {
+                name: system
+                for name, system in attacked.items()
+                # What is dropped tells the attacker less: a system that was safe stays so.
+                if (any("+" in part for part in name) or not has_pairs)
+                and (unsafe is None or any(set(name) <= set(other) for other in unsafe))
+            }
+            for system, _ in again.values():
+                system.truth = truth.of(system) if truth else {}
+            found, unsafe, contradicted = _attack_all(again, until, say)
+            facts["rounds"] += 1
+            facts["questions"] += found.questions
+            facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
+            hits = [hit for hit, width in found.hits.items() if not _was_known(already.get(hit), width)]
+            if not hits and not contradicted:
+                break
+            names = {(hit[2], hit[3], _kind_of(connection, hit[5])) for hit in hits}
+            removed = _pairs_dropped(connection, names) if has_pairs else []
+            for name in contradicted:  # a rule that was not kept: nothing of these counts may stay
+                apart = families([_this_release(connection, profile, state, has_pairs=has_pairs)], name)
+                names |= {(*family, "all") for family, system in apart.items() if _contradicts(system, until)}
+            removed = removed or [name for name in sorted(names) if _coarsened(connection, *name)]
+            if not removed:
+                raise _not_curable(hits, is_contradicted=bool(found.contradictions))
+            for measure, dimension, kind in removed:
+                told = f"{measure} by {dimension}" + ("" if kind == "all" or "+" in dimension else f" and {kind}")
+                facts["collided"].append(told)
+                dropped.append(told)
+    facts |= {"recovered_exactly": 0, "recovered_within_one": 0, "unanswered": 0}
+    return facts, sorted(set(dropped))
+
+
+def _not_curable(hits: Sequence[tuple[str, ...]], *, is_contradicted: bool) -> CheckFailedError:
+    known = sorted({f"{hit[2]} by {hit[3]} in {hit[5]} ({hit[0]})" for hit in hits})
+    return CheckFailedError(
+        "with everything published so far "
+        + ("the published counts contradict the rule" if is_contradicted else "")
+        + ("" if is_contradicted else f"hidden counts are known that no declared drop hides: {', '.join(known[:5])}"),
+        remedy="nothing was published; choose a stricter disclosure_profile or fewer measurement periods",
+    )
+
+
+def _pairs_dropped(connection: Any, hits: set[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Drop the groups of two columns that may have told: those of the measure, or else of every measure."""
+    published = connection.execute(
+        "select distinct measure_id, group_dimension from publication.pub_outcomes_by_group "
+        "where contains(group_dimension, '+') order by all"
+    ).fetchall()
+    removed: dict[tuple[str, str, str], None] = {}
+    for measure, dimension, _ in sorted(hits):
+        touching = [
+            (str(own), str(pair), "all") for own, pair in published if dimension in (pair, *pair.split("+"), EVERYBODY)
+        ]
+        own = [name for name in touching if name[0] == measure]
+        for name in own or touching:
+            if name not in removed and _coarsened(connection, *name):
+                removed[name] = None
+    return list(removed)
 
 
 def _was_known(before: int | None, now: int | None) -> bool:
@@ -317,26 +349,29 @@ def _coarsened(connection: Any, measure: str, dimension: str, kind: str) -> bool
     return bool(row and row[0])
 
 
-def _this_release(connection: Any, profile: disclosure_attack.Profile, state: dict[str, Any]) -> Published:
+def _this_release(
+    connection: Any, profile: disclosure_attack.Profile, state: dict[str, Any], *, has_pairs: bool
+) -> Published:
+    groups = warehouse.table_rows(connection, "publication.pub_outcomes_by_group")
     return Published(
         "this release",
         str(state["build_id"]),
         dt.date.fromisoformat(state["rules"]["as_of_date"]),
         profile,
         warehouse.table_rows(connection, "publication.pub_service_overview"),
-        warehouse.table_rows(connection, "publication.pub_outcomes_by_group"),
+        [row for row in groups if has_pairs or "+" not in str(row["group_dimension"])],
     )
 
 
 def _attack_all(
     attacked: Mapping[tuple[str, ...], tuple[System, bool]], until: float, say: Progress
-) -> tuple[disclosure_attack.AttackReport, set[tuple[str, ...]]]:
-    """All systems attacked, as one report, and the names of those with a hit.
+) -> tuple[disclosure_attack.AttackReport, set[tuple[str, ...]], set[tuple[str, ...]]]:
+    """All systems attacked, as one report, and the names of those with a hit and of those that contradict the rule.
 
     Counts that contradict a belief refute it, and then it tells nothing.
     """
     whole = disclosure_attack.AttackReport("everything published")
-    unsafe = set()
+    unsafe, contradicted = set(), set()
     for number, (name, (system, is_belief)) in enumerate(attacked.items(), start=1):
         say(f"attacking everything published so far: {number} of {len(attacked)}, {' by '.join(name)}")
         found = disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0))
@@ -347,9 +382,15 @@ def _attack_all(
         whole.contradictions += found.contradictions
         whole.unanswered += found.unanswered
         whole.hits |= found.hits
-        if found.hits:
+        if found.hits or found.contradictions:
             unsafe.add(name)
-    return whole, unsafe
+        if found.contradictions:
+            contradicted.add(name)
+    return whole, unsafe, contradicted
+
+
+def _contradicts(system: System, until: float) -> bool:
+    return bool(disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0)).contradictions)
 
 
 def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published], list[str]]:

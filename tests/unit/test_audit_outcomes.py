@@ -15,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from caseness import build_state, disclosure_attack, release, warehouse
+from caseness import build_state, dbt_runner, disclosure_attack, release, warehouse
 from caseness.errors import CheckFailedError, NotReadyError
 from caseness.settings import Settings
 from expectations.checking import CheckReport, Finding
@@ -31,7 +31,7 @@ _FLOW_COLUMNS = "instrument_code varchar, from_week integer, to_week integer, fr
 def _audited(tables: Tables, folder: Path) -> tuple[list[str], Tables]:
     """Run the audit over the tables, write the release's file as publish does, and read it back."""
     profile = disclosure_attack.disclosure_profile("opensafely")
-    names = sorted({row["table_name"] for row in release.publication_rows()})
+    names = sorted({row["table_name"] for row in dbt_runner.publication_rows()})
     with duckdb.connect() as connection:
         connection.execute("create schema publication; create schema marts")
         for name in [*names, "measure_results"]:

@@ -1,9 +1,10 @@
+{%- set groups = cohort_groups() -%}
 with members as (
-    select * from {{ ref('measure_members') }}
+    select * from {{ ref('cohort_members') }}
 ),
 
 episodes as (
-    select * from {{ ref('episodes') }}
+    select * from {{ ref('cohort_episodes') }}
 ),
 
 measures as (
@@ -14,49 +15,98 @@ periods as (
     select * from {{ ref('stg_quality__measurement_periods') }}
 ),
 
-grouped_episodes as (
-    select referral_id, 'all' as group_dimension, 'all' as group_value from episodes
-    {%- for dimension in ['sex', 'age_band', 'ethnic_group', 'imd_quintile', 'rurality', 'main_modality', 'service_code', 'severity_band_first'] %}
-    union all
+counted as (
+    {%- for group in groups %}
+    {%- set columns = group['columns'] %}
     select
-        referral_id,
-        '{{ dimension }}' as group_dimension,
-        coalesce(cast({{ dimension }} as varchar(60)), 'not recorded') as group_value
-    from episodes
+        {{ cohort_dimension(columns) }} as group_dimension,
+        {{ cohort_value(columns, 0) }} as first_group_value,
+        {{ cohort_value(columns, 1) }} as second_group_value,
+        measure_id,
+        period_id,
+        count(*) as denominator_true,
+        count(person_id) as denominator_owned,
+        {{ count_where('is_in_numerator') }} as numerator_true,
+        {{ count_where('is_in_numerator and person_id is not null') }} as numerator_owned
+    from members
+    {{ of_period_kinds(group) }}
+    group by {{ (columns + ['measure_id', 'period_id']) | join(', ') }}
+    {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
-counted as (
+-- People with several courses count once. They are few, so that only they need to be counted person by person.
+repeating as (
+    select person_id from episodes
+    group by person_id
+    having count(*) > 1
+),
+
+repeated as (
+    select * from members
+    where person_id in (select person_id from repeating)
+),
+
+by_person as (
+    {%- for group in groups %}
+    {%- set columns = group['columns'] %}
     select
-        grouped_episodes.group_dimension,
-        grouped_episodes.group_value,
-        members.measure_id,
-        members.period_id,
-        count(*) as denominator_true,
-        count(distinct members.person_id) as denominator_people,
-        {{ count_where('members.is_in_numerator') }} as numerator_true,
-        count(distinct case when members.is_in_numerator then members.person_id end) as numerator_people,
-        count(distinct case when not coalesce(members.is_in_numerator, false) then members.person_id end)
-            as others_people
-    from members
-    inner join grouped_episodes on members.subject_id = grouped_episodes.referral_id
-    where
-        members.is_in_denominator
-        and not members.is_denominator_exclusion
-        and not members.is_denominator_exception
-    group by
-        grouped_episodes.group_dimension, grouped_episodes.group_value, members.measure_id, members.period_id
+        {{ cohort_dimension(columns) }} as group_dimension,
+        {{ cohort_value(columns, 0) }} as first_group_value,
+        {{ cohort_value(columns, 1) }} as second_group_value,
+        measure_id,
+        period_id,
+        person_id,
+        count(*) as courses,
+        {{ count_where('is_in_numerator') }} as numerator_courses
+    from repeated
+    {{ of_period_kinds(group) }}
+    group by {{ (columns + ['measure_id', 'period_id', 'person_id']) | join(', ') }}
+    having count(*) > 1
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
+counted_again as (
+    select
+        group_dimension,
+        first_group_value,
+        second_group_value,
+        measure_id,
+        period_id,
+        sum(courses - 1) as denominator_again,
+        sum(greatest(numerator_courses - 1, 0)) as numerator_again,
+        sum(greatest(courses - numerator_courses - 1, 0)) as others_again
+    from by_person
+    group by group_dimension, first_group_value, second_group_value, measure_id, period_id
+),
+
+-- Every pair of values of two columns, whether anybody has both or not: a gap would tell what is hidden.
 group_values as (
-    select distinct group_dimension, group_value from grouped_episodes
+    {%- for group in groups %}
+    {%- set columns = group['columns'] %}
+    select
+        {{ cohort_dimension(columns) }} as group_dimension,
+        {{ cohort_value(columns, 0, 'firsts.') }} as first_group_value,
+        {{ cohort_value(columns, 1, 'seconds.') }} as second_group_value,
+        own_periods.period_id
+    from (select period_id from periods {{ of_period_kinds(group) }}) as own_periods
+    {%- if columns %}
+    cross join (select distinct {{ columns[0] }} from episodes) as firsts
+    {%- endif %}
+    {%- if columns | length > 1 %}
+    cross join (select distinct {{ columns[1] }} from episodes) as seconds
+    {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
--- Every cell that can have an answer; groups are published for all days and financial years only.
+-- Every cell that can have an answer.
 listed as (
     select
         group_values.group_dimension,
-        group_values.group_value,
+        group_values.first_group_value,
+        group_values.second_group_value,
         measures.measure_id,
         periods.period_id,
         periods.period_kind,
@@ -65,28 +115,47 @@ listed as (
         periods.period_end
     from group_values
     cross join measures
-    cross join periods
-    where
-        (group_values.group_dimension = 'all' or periods.period_kind in ('all', 'financial_year'))
-        and {{ is_computable('periods.period_kind') }}
+    inner join periods on group_values.period_id = periods.period_id
+    where {{ is_computable('periods.period_kind') }}
 ),
 
 final as (
     select
-        listed.*,
+        listed.group_dimension,
+        listed.first_group_value,
+        listed.second_group_value,
+        case
+            when listed.second_group_value is null then listed.first_group_value
+            else concat(listed.first_group_value, ' + ', listed.second_group_value)
+        end as group_value,
+        listed.measure_id,
+        listed.period_id,
+        listed.period_kind,
+        listed.period_label,
+        listed.period_start,
+        listed.period_end,
         coalesce(counted.denominator_true, 0) as denominator_true,
-        coalesce(counted.denominator_people, 0) as denominator_people,
+        coalesce(counted.denominator_owned, 0) - coalesce(counted_again.denominator_again, 0) as denominator_people,
         coalesce(counted.numerator_true, 0) as numerator_true,
-        coalesce(counted.numerator_people, 0) as numerator_people,
+        coalesce(counted.numerator_owned, 0) - coalesce(counted_again.numerator_again, 0) as numerator_people,
         coalesce(counted.denominator_true, 0) - coalesce(counted.numerator_true, 0) as others_true,
-        coalesce(counted.others_people, 0) as others_people
+        coalesce(counted.denominator_owned, 0) - coalesce(counted.numerator_owned, 0)
+        - coalesce(counted_again.others_again, 0) as others_people
     from listed
     left join counted
         on
             listed.group_dimension = counted.group_dimension
-            and listed.group_value = counted.group_value
+            and listed.first_group_value = counted.first_group_value
+            and coalesce(listed.second_group_value, '') = coalesce(counted.second_group_value, '')
             and listed.measure_id = counted.measure_id
             and listed.period_id = counted.period_id
+    left join counted_again
+        on
+            listed.group_dimension = counted_again.group_dimension
+            and listed.first_group_value = counted_again.first_group_value
+            and coalesce(listed.second_group_value, '') = coalesce(counted_again.second_group_value, '')
+            and listed.measure_id = counted_again.measure_id
+            and listed.period_id = counted_again.period_id
 )
 
 select * from final

@@ -11,6 +11,8 @@ counts as (
     select
         cells.group_dimension,
         cells.group_value,
+        cells.first_group_value,
+        cells.second_group_value,
         cells.period_id,
         cells.period_kind,
         cells.period_label,
@@ -42,6 +44,8 @@ final as (
     select
         group_dimension,
         group_value,
+        first_group_value,
+        second_group_value,
         period_id,
         period_kind,
         period_label,

@@ -12,6 +12,8 @@ final as (
         period_end,
         group_dimension,
         group_value,
+        first_group_value,
+        second_group_value,
         measure_id,
         denominator_count,
         denominator_status,

@@ -1,0 +1,32 @@
+{#- The declared groups, as publication_tables.csv has them: at most two columns of cohort_episodes, and the kinds of
+    period. The whole service is the group of no column. A compilation without them takes one of each. -#}
+{% macro cohort_groups() -%}
+    {%- set declared = var('cohort_groups', [
+        {'columns': ['sex'], 'period_kinds': ['all', 'financial_year']},
+        {'columns': ['service_code', 'sex'], 'period_kinds': ['all']}
+    ]) -%}
+    {{ return([{'columns': [], 'period_kinds': []}] + declared) }}
+{%- endmacro %}
+
+{#- Restricts to the kinds of period a group is made for; the whole service is made for every one. -#}
+{% macro of_period_kinds(group) -%}
+    {%- if group['period_kinds'] -%}
+        where period_kind in ('{{ group["period_kinds"] | join("', '") }}')
+    {%- endif -%}
+{%- endmacro %}
+
+{#- The name of a group's dimension. -#}
+{% macro cohort_dimension(columns) -%}
+    '{{ columns | join("+") if columns else "all" }}'
+{%- endmacro %}
+
+{#- A column of a group, by place; where the group has none, everybody is one. -#}
+{% macro cohort_value(columns, place, prefix='') -%}
+    {%- if columns | length > place -%}
+        {{ prefix }}{{ columns[place] }}
+    {%- elif place == 0 -%}
+        'all'
+    {%- else -%}
+        cast(null as varchar(60))
+    {%- endif -%}
+{%- endmacro %}
