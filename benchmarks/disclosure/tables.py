@@ -38,16 +38,20 @@ def places(shape: tuple[int, ...]) -> Iterator[tuple[int | None, ...]]:
     yield from itertools.product(*([*range(size), None] for size in shape))
 
 
-def system_of(table: Table, rule: Rule, *, small: int) -> System:
+def system_of(table: Table, rule: Rule, *, small: int, columns: int | None = None) -> System:
     """What the attacker knows of a table: an interval for every cell and margin, and shares where they are published.
 
-    Cells of 1 to ``small`` are those to be protected.
+    Cells of 1 to ``small`` are those to be protected. Only groups of at most ``columns`` columns are published.
     """
+    columns = table.ndim if columns is None else columns
     hidden = _hidden(table, small) if rule.profile is None else set()
     if rule.is_complemented:
         hidden |= _complement(table, hidden)
     system = System(f"{'x'.join(map(str, table.shape))} under {rule.name}")
+    system.truth = {_part(place): _true(table, place) for place in places(table.shape) if None not in place}
     for place in places(table.shape):
+        if sum(at is not None for at in place) > columns:
+            continue
         count = _true(table, place)
         if rule.profile is not None:
             shown, status = rule.profile.published(count)
