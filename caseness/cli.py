@@ -400,6 +400,47 @@ def sql(
 
 
 @app.command()
+def cohort(
+    context: typer.Context,
+    measure: Annotated[str, typer.Argument(help="A measure, such as recovery.")],
+    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, such as sex=female; may be repeated.")] = None,
+    period: Annotated[str, typer.Option(help="A period of the release, such as fy_2025.")] = "all",
+    scope: Annotated[str, typer.Option(help="Whose file of the release is asked.")] = "public",
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """A measure of a group of people as it is published, or the nearest that is."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.cohort import run_cohort
+
+        body = run_cohort(measure, settings=settings, where=where or (), period=period, scope=scope)
+        voice.answer(body, text=telling.cohort_words(body))
+
+    _perform(context, "cohort", home, quiet, json, work)
+
+
+@app.command()
+def trace(
+    context: typer.Context,
+    figure: Annotated[str, typer.Argument(help="A figure's name, as cohort and the dashboard's files give it.")],
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Where a published figure comes from: table, definition, release, build, files."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.trace import run_trace
+
+        body = run_trace(figure, settings=settings)
+        voice.answer(body, text=telling.trace_words(body))
+
+    _perform(context, "trace", home, quiet, json, work)
+
+
+@app.command()
 def quarantine(
     context: typer.Context,
     source: Annotated[str | None, typer.Option(help="Only what this sender delivered.")] = None,

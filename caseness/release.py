@@ -22,7 +22,7 @@ from caseness.build_state import definitions_hash
 from caseness.dbt_runner import publication_rows, run_dbt
 from caseness.disclosure_attack import System
 from caseness.disclosure_union import EVERYBODY, Published, families, systems
-from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError
+from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError, UsageError
 from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
 
@@ -401,7 +401,7 @@ def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published],
         folder = settings.paths.releases / release_id
         if release_id == but:
             continue
-        if not folder.is_dir() or _fault_of_release(folder):
+        if not folder.is_dir() or fault_of_release(folder):
             unreadable.append(release_id)
             continue
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -494,7 +494,7 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
     fault_point("release_written")
     target = settings.paths.releases / report.release_id
     settings.paths.releases.mkdir(parents=True, exist_ok=True)
-    if target.exists() and _fault_of_release(target):
+    if target.exists() and fault_of_release(target):
         # Damaged since: it makes way for the same content, and readers who have it open keep their file.
         os.replace(target, settings.paths.temporary / f"{report.release_id}.damaged")
         shutil.rmtree(settings.paths.temporary / f"{report.release_id}.damaged", ignore_errors=True)
@@ -517,6 +517,17 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
     )
 
 
+def current_file(settings: Settings, scope: str = SCOPE) -> tuple[str, Path]:
+    """Id of the current release and its file for a scope. Raises ``NotReadyError`` when there is none."""
+    pointer = settings.paths.current_release
+    if not pointer.exists():
+        raise NotReadyError("nothing is published yet", remedy="run `caseness publish` (or `caseness run PATH...`)")
+    body = json.loads(pointer.read_text(encoding="utf-8"))
+    if scope not in body["files"]:
+        raise UsageError("the release has no such scope", remedy="known: " + ", ".join(sorted(body["files"])))
+    return str(body["release_id"]), settings.paths.releases / str(body["files"][scope])
+
+
 def release_faults(settings: Settings) -> list[str] | None:
     """What is wrong with the published releases and the pointer to the current one; ``None`` when nothing is published.
 
@@ -537,13 +548,13 @@ def release_faults(settings: Settings) -> list[str] | None:
         faults.append("releases/current.json was cut, changed or removed")
     folders = {path.name for path in paths.releases.iterdir() if path.is_dir()} if paths.releases.is_dir() else set()
     for name in sorted(folders | published):
-        fault = _fault_of_release(paths.releases / name) if name in folders else "is missing"
+        fault = fault_of_release(paths.releases / name) if name in folders else "is missing"
         if fault:
             faults.append(f"releases/{name}{fault}" if fault.startswith("/") else f"releases/{name} {fault}")
     return faults
 
 
-def _fault_of_release(folder: Path) -> str:
+def fault_of_release(folder: Path) -> str:
     """What is wrong with one release, or nothing. A name is told with the slash before it."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

@@ -178,3 +178,49 @@ def quarantine_words(rows: list[dict[str, Any]]) -> str:
     return "\n".join(
         [*lines, "sha256sum FILE says which file has which hash; row numbers count from 1 after the header"]
     )
+
+
+def _figure_words(body: dict[str, Any]) -> list[str]:
+    def one(name: str) -> str:
+        return str(body[f"{name}_count"]) if body[f"{name}_count"] is not None else str(body[f"{name}_status"])
+
+    rate = f"{body['rate_percent']} %" if body["rate_percent"] is not None else body["rate_status"]
+    return [f"{rate}: {one('numerator')} of {one('denominator')}", f"  figure: {body['figure']}"]
+
+
+def _view_words(body: dict[str, Any]) -> str:
+    filters = ", ".join(f"{column}={value}" for column, value in body["where"].items()) or "the whole service"
+    return f"{filters}, period {body['period_id']}"
+
+
+def cohort_words(body: dict[str, Any]) -> str:
+    """A figure with its counts, or the nearest that are published."""
+    lines = [f"{body['measure_id']}: {_view_words(body)}"]
+    if body["is_published"]:
+        lines += _figure_words(body)
+    else:
+        lines.append(body["says"])
+        for near in body["nearest"]:
+            first, *rest = _figure_words(near)
+            lines += [f"nearest: {_view_words(near)}: {first}", *rest]
+    lines.append(f"release {body['release_id']}, disclosure profile {body['disclosure_profile']}; counts are rounded")
+    return "\n".join(lines)
+
+
+def trace_words(body: dict[str, Any]) -> str:
+    """A figure and everything behind it, the nearest first."""
+    about, made = body["release"], body["definition"]
+    lines = [f"figure: {body['figure']}"]
+    lines += [f"  {name}: {value}" for name, value in body["row"].items() if value is not None]
+    if made:
+        lines.append(f"definition: {made.get('name', '')}, version {made['definition_version']}, {made['source']}")
+    lines += [
+        f"table: {body['table']}, made by {body['made_by']}; file {body['scope']}",
+        f"release: {about['release_id']}, data up to {about['as_of_date']}, caseness {about['code_version']}, "
+        f"profile {about['disclosure_profile']} ({body['disclosure_rule'].get('description', '')})",
+        f"definitions: {body['definitions_hash']}",
+        f"build: {body['build_id']}",
+        f"files: {len(body['inputs'])}",
+    ]
+    lines += [f"  {one['source_file_sha256']} {one['source']} {one['stream']}" for one in body["inputs"]]
+    return "\n".join(lines)
