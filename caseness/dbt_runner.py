@@ -45,12 +45,14 @@ def publication_rows() -> list[dict[str, str]]:
 
 
 def cohort_groups() -> list[dict[str, list[str]]]:
-    """The declared groups: their columns, one or two of ``cohort_episodes``, and their kinds of period."""
-    return [
-        {"columns": row["slice_value"].split("+"), "period_kinds": row["period_kinds"].split("+")}
-        for row in publication_rows()
-        if row["slice_column"] == "group_dimension"
-    ]
+    """The declared groups: their columns, one or two of ``cohort_episodes``, and the kinds of period of any scope."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in publication_rows():
+        if row["slice_column"] == "group_dimension":
+            name = row["slice_value"]
+            group = found.setdefault(name, {"columns": name.split("+"), "period_kinds": []})
+            group["period_kinds"] += row["period_kinds"].split("+")
+    return list(found.values())
 
 
 def run_dbt(

@@ -5,15 +5,15 @@ smallest and the greatest value that agree with all of them. A count whose two a
 is recovered. Method: Fischetti and Salazar 2000.
 
 Whoever publishes knows one solution, the truth. From it others are found fast, and two that differ by more than one
-show that a count is safe. Whatever they do not show safe is asked of the programme itself, in fractions where it is
-large; so the truth makes the audit faster and never kinder.
+show that a count is safe. What they do not show safe is asked of the programme itself, and counts as known where it is
+too large to be solved; so the truth makes the audit faster and never kinder.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ _MOST_NODES = 20_000
 _SLACK_COURSES = 20
 _TOLERANCE = 1e-6
 _MOST_ROUNDS, _ROUNDS_IN_VAIN, _HARDLY, _ROUGHLY = 40, 6, 0.97, 0.2
-_NEAR, _NEAR_NODES, _NEAR_SECONDS, _NEAR_SIZES = 3, 50, 5.0, (80, 400, 1200)
+_NEAR, _NEAR_NODES, _NEAR_SIZES = 3, 50, (80, 400, 1200)
 _LARGE = 1000  # variables; a larger programme is not solved to its end
 _INFEASIBLE, _UNBOUNDED = 2, 3
 
@@ -121,6 +121,8 @@ class AttackReport:
     contradictions: int = 0
     questions: int = 0
     seconds: float = 0.0
+    # Protected counts that were shown safe; they stay so when less is published.
+    safe: set[Part] = field(default_factory=set)
     # What was recovered, with the width that is left; ``None`` for what could not be shown to be safe.
     hits: dict[Part, int | None] = field(default_factory=dict)
 
@@ -222,6 +224,7 @@ class System:
     relations: list[Relation] = field(default_factory=list)
     # What the variables truly are, as far as whoever publishes knows: one solution, from which others are found.
     truth: dict[Part, int] = field(default_factory=dict)
+    safe: set[Part] = field(default_factory=set)  # protected counts of which nothing has to be asked any more
 
 
 class _Programme:
@@ -320,18 +323,6 @@ class _Programme:
             return "unbounded", None
         return "unanswered", None
 
-    def bound(self, target: np.ndarray, sign: int, *, seconds: float) -> float | None:
-        """The least (sign 1) or greatest (-1) value of a target in fractions; infinite, or ``None`` if not found."""
-        answer = milp(
-            sign * target,
-            constraints=self._constraint,
-            bounds=self._bounds,
-            options={"time_limit": max(seconds, 1e-3)},
-        )
-        if answer.status == _UNBOUNDED:
-            return -sign * np.inf
-        return sign * float(answer.fun) if answer.status == 0 else None
-
     def another(self, target: np.ndarray, sign: int, like: np.ndarray, *, seconds: float) -> np.ndarray | None:
         """A solution far out with the switches of a known one: a linear programme, whose corners are mostly whole.
 
@@ -418,11 +409,14 @@ def attack(system: System, *, seconds: float) -> AttackReport:
     have to be asked.
     """
     started = time.monotonic()
-    protected = [cell for cell in system.cells if cell.is_protected]
+    every = [cell for cell in system.cells if cell.is_protected]
+    protected = [cell for cell in every if cell.key not in system.safe]
+    tried = AttackReport(system.family, protected_cells=len(every))
     if not protected:
-        return AttackReport(system.family)
+        tried.safe = {cell.key for cell in every}
+        return tried
     for slack in (0, _SLACK_COURSES):
-        tried = AttackReport(system.family, protected_cells=len(protected))
+        tried = AttackReport(system.family, protected_cells=len(every))
         left = seconds - (time.monotonic() - started)
         programme = _Programme(system, slack=slack)
         known = programme.solution_of(system.truth) if system.truth else None
@@ -431,6 +425,8 @@ def attack(system: System, *, seconds: float) -> AttackReport:
         _Questions(programme, protected, tried, left).ask(known)
         if not tried.contradictions:
             break
+    if not tried.contradictions:
+        tried.safe = {cell.key for cell in every} - set(tried.hits)
     tried.seconds = round(time.monotonic() - started, 2)
     return tried
 
@@ -466,8 +462,9 @@ class _Questions:
             self._ask_like(first)
             self._ask_near(first)
         for number in self._unsettled():
-            if self._programme.width > _LARGE:
-                self._ask_roughly(int(number))
+            if self._programme.width > _LARGE:  # not solved to its end; what was not shown safe is not safe
+                self._report.unanswered += 1
+                self._report.hits[self._protected[number].key] = None
             else:
                 self._ask_of(int(number))
             if self._report.contradictions:
@@ -482,29 +479,10 @@ class _Questions:
                     if self._is_settled(number):
                         break
                     left = self._until - time.monotonic()
-                    solution = self._programme.near(target, sign, first, size=size, seconds=min(left, _NEAR_SECONDS))
+                    solution = self._programme.near(target, sign, first, size=size, seconds=left)
                     self._report.questions += 1
                     if solution is not None:
                         self._witness(solution)
-
-    def _ask_roughly(self, number: int) -> None:
-        """Bounds in fractions: too near, the count is known; else it is not known whether it is."""
-        if self._is_settled(number):
-            return
-        target, place = self._targets[number].toarray().ravel(), self._protected[number].key
-        ends = [self._programme.bound(target, sign, seconds=self._until - time.monotonic()) for sign in (1, -1)]
-        self._report.questions += 2
-        if None in ends:
-            gap = None
-        else:
-            gap = max(0, math.floor(float(ends[1]) + _TOLERANCE) - math.ceil(float(ends[0]) - _TOLERANCE))  # type: ignore[arg-type]
-        if gap is None or gap > _NARROW_WIDTH:
-            self._report.unanswered += 1
-            self._report.hits[place] = None
-            return
-        self._report.recovered_exactly += gap == 0
-        self._report.recovered_within_one += gap == _NARROW_WIDTH
-        self._report.hits[place] = gap
 
     def _ask_like(self, first: np.ndarray) -> None:
         chance = np.random.default_rng(0)  # which questions are put depends on the tables alone
@@ -515,10 +493,12 @@ class _Questions:
                 return
             weights = np.zeros(len(self._protected))
             weights[left] = chance.choice([-1.0, 1.0], len(left)) if number else 1.0
-            for sign in (1, -1):
-                solution = self._programme.another(
-                    self._sum_of(weights), sign, first, seconds=self._until - time.monotonic()
-                )
+            target, left_seconds = self._sum_of(weights), self._until - time.monotonic()
+            with ThreadPoolExecutor(2) as pool:
+                both = [
+                    pool.submit(self._programme.another, target, sign, first, seconds=left_seconds) for sign in (1, -1)
+                ]
+            for solution in (one.result() for one in both):
                 if solution is not None:
                     self._witness(solution)
             in_vain = in_vain + 1 if len(self._unsettled()) > _HARDLY * len(left) else 0

@@ -17,7 +17,16 @@ from typing import Any
 import orjson
 
 import ingestion
-from caseness import __version__, build_state, disclosure_attack, disclosure_audit, disclosure_truth, journal, warehouse
+from caseness import (
+    __version__,
+    build_state,
+    disclosure_attack,
+    disclosure_audit,
+    disclosure_scopes,
+    disclosure_truth,
+    journal,
+    warehouse,
+)
 from caseness.build_state import definitions_hash
 from caseness.dbt_runner import publication_rows, run_dbt
 from caseness.disclosure_attack import System
@@ -27,7 +36,8 @@ from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
 
 Progress = Callable[[str], None]
-SCOPE = "public"
+Name = tuple[str, ...]
+SCOPE = disclosure_scopes.PUBLIC
 _ATTACK_SECONDS = 1200.0  # a guard; what is dropped is decided by nodes, which are the same on every machine
 _STATEMENTS = {
     Deidentification.LIMITED_DATA_SET: (
@@ -104,10 +114,14 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
                 _write_metadata(connection, settings, state, profile, release_id)
-                names = sorted({*tables, "release_metadata"})
-                warehouse.export_tables(connection, "publication", names, folder / f"{SCOPE}.duckdb")
+                scopes = disclosure_scopes.scopes(connection)
+                for scope, rows in scopes.items():
+                    connection.execute("update publication.release_metadata set value = ? where key = 'scope'", [scope])
+                    names = sorted({*tables, "release_metadata"})
+                    where = {disclosure_scopes.TABLE: rows}
+                    warehouse.export_tables(connection, "publication", names, folder / f"{scope}.duckdb", where=where)
             report = ReleaseReport(release_id, profile.name, tables, dropped, audit)
-            report.files = {SCOPE: f"{release_id}/{SCOPE}.duckdb"}
+            report.files = {scope: f"{release_id}/{scope}.duckdb" for scope in scopes}
             say("putting the release in its place")
             _put_in_place(settings, state, folder, report)
         finally:
@@ -245,10 +259,10 @@ def _attacked_together(
     """Attack this release and all earlier ones as one system, and coarsen what is hit until nothing is.
 
     Groups of one column come first: a hit in a year drops the years of its measure and group, a hit over all days the
-    measure and group; of the whole service single kinds of period may go. Then those of two columns are added, and what
-    they tell is hidden by dropping some of them: of the measure and column that were hit, or else of every measure. A
-    count that an earlier release hid is protected as well. Returns what the manifest says, and what was dropped. Raises
-    ``CheckFailedError`` for a hit that nothing declared cures.
+    measure and group; of the whole service single kinds of period may go. Then those of two columns are added, and then
+    those for one site, and what they tell is hidden by dropping some of them: of the measure and column that were hit,
+    or else of every measure. A count that an earlier release hid is protected as well. Returns what the manifest says,
+    and what was dropped. Raises ``CheckFailedError`` for a hit that nothing declared cures.
     """
     facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "questions": 0, "collided": []}
     dropped: list[str] = []
@@ -256,20 +270,28 @@ def _attacked_together(
     before = _attack_all(systems(earlier), until, say)[0].hits if earlier else {}
     already = {key: width for key, width in before.items() if width is not None}
     facts["known_from_earlier_releases_alone"] = len(already)
-    for has_pairs in (False, True):
-        unsafe: set[tuple[str, ...]] | None = None
+    for layer in disclosure_scopes.LAYERS:
+        added = _published_groups(connection, layer)
+        if layer and not added:
+            continue
+        unsafe: set[Name] | None = None
+        safe: dict[Name, set[Name]] = {}
         while True:
-            attacked = systems([*earlier, _this_release(connection, profile, state, has_pairs=has_pairs)])
+            attacked = systems([*earlier, _this_release(connection, profile, state, layer=layer)])
             again = {
                 name: system
                 for name, system in attacked.items()
                 # What is dropped tells the attacker less: a system that was safe stays so.
-                if (any("+" in part for part in name) or not has_pairs)
+                if (not layer or set(name) & {dimension for _, dimension, _ in added})
                 and (unsafe is None or any(set(name) <= set(other) for other in unsafe))
             }
-            for system, _ in again.values():
+            for name, (system, is_belief) in again.items():
                 system.truth = truth.of(system) if truth else {}
-            found, unsafe, contradicted = _attack_all(again, until, say)
+                # What was safe in the system of which this one is left; in another the same count may not be.
+                known = [cells for other, cells in safe.items() if set(name) <= set(other)]
+                system.safe = set().union(*known) if not is_belief else set()
+            found, unsafe, contradicted, found_safe = _attack_all(again, until, say)
+            safe |= found_safe
             facts["rounds"] += 1
             facts["questions"] += found.questions
             facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
@@ -277,9 +299,9 @@ def _attacked_together(
             if not hits and not contradicted:
                 break
             names = {(hit[2], hit[3], _kind_of(connection, hit[5])) for hit in hits}
-            removed = _pairs_dropped(connection, names) if has_pairs else []
+            removed = _layer_dropped(connection, layer, names) if layer else []
             for name in contradicted:  # a rule that was not kept: nothing of these counts may stay
-                apart = families([_this_release(connection, profile, state, has_pairs=has_pairs)], name)
+                apart = families([_this_release(connection, profile, state, layer=layer)], name)
                 names |= {(*family, "all") for family, system in apart.items() if _contradicts(system, until)}
             removed = removed or [name for name in sorted(names) if _coarsened(connection, *name)]
             if not removed:
@@ -302,22 +324,40 @@ def _not_curable(hits: Sequence[tuple[str, ...]], *, is_contradicted: bool) -> C
     )
 
 
-def _pairs_dropped(connection: Any, hits: set[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Drop the groups of two columns that may have told: those of the measure, or else of every measure."""
-    published = connection.execute(
-        "select distinct measure_id, group_dimension from publication.pub_outcomes_by_group "
-        "where contains(group_dimension, '+') order by all"
+def _published_groups(connection: Any, layer: int) -> list[tuple[str, str, str]]:
+    """(measure, dimension, kind of period) of the groups of one layer, as they stand now."""
+    table = f"publication.{disclosure_scopes.TABLE}"
+    found = connection.execute(
+        f"select distinct measure_id, group_dimension, period_kind from {table} order by all"
     ).fetchall()
+    return [
+        (str(measure), str(dimension), str(kind))
+        for measure, dimension, kind in found
+        if disclosure_scopes.layer_of(str(dimension), str(kind)) == layer
+    ]
+
+
+def _layer_dropped(connection: Any, layer: int, hits: set[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Drop the groups of a layer that may have told: the nearest first, those of other measures last."""
+    published = _published_groups(connection, layer)
     removed: dict[tuple[str, str, str], None] = {}
     for measure, dimension, _ in sorted(hits):
-        touching = [
-            (str(own), str(pair), "all") for own, pair in published if dimension in (pair, *pair.split("+"), EVERYBODY)
+        own = [group for group in published if group[0] == measure]
+        choices = [
+            [group for group in own if group[1] == dimension],
+            [group for group in own if dimension == EVERYBODY or _have_a_common_column(group[1], dimension)],
+            own,
+            [group for group in published if _have_a_common_column(group[1], dimension)],
+            published,
         ]
-        own = [name for name in touching if name[0] == measure]
-        for name in own or touching:
-            if name not in removed and _coarsened(connection, *name):
-                removed[name] = None
+        for group in next((chosen for chosen in choices if chosen), []):
+            if group not in removed and _coarsened(connection, *group):
+                removed[group] = None
     return list(removed)
+
+
+def _have_a_common_column(one: str, other: str) -> bool:
+    return bool(set(one.split("+")) & set(other.split("+")))
 
 
 def _was_known(before: int | None, now: int | None) -> bool:
@@ -350,8 +390,9 @@ def _coarsened(connection: Any, measure: str, dimension: str, kind: str) -> bool
 
 
 def _this_release(
-    connection: Any, profile: disclosure_attack.Profile, state: dict[str, Any], *, has_pairs: bool
+    connection: Any, profile: disclosure_attack.Profile, state: dict[str, Any], *, layer: int
 ) -> Published:
+    """What is published of this build up to a layer."""
     groups = warehouse.table_rows(connection, "publication.pub_outcomes_by_group")
     return Published(
         "this release",
@@ -359,19 +400,24 @@ def _this_release(
         dt.date.fromisoformat(state["rules"]["as_of_date"]),
         profile,
         warehouse.table_rows(connection, "publication.pub_service_overview"),
-        [row for row in groups if has_pairs or "+" not in str(row["group_dimension"])],
+        [
+            row
+            for row in groups
+            if disclosure_scopes.layer_of(str(row["group_dimension"]), str(row["period_kind"])) <= layer
+        ],
     )
 
 
 def _attack_all(
-    attacked: Mapping[tuple[str, ...], tuple[System, bool]], until: float, say: Progress
-) -> tuple[disclosure_attack.AttackReport, set[tuple[str, ...]], set[tuple[str, ...]]]:
-    """All systems attacked, as one report, and the names of those with a hit and of those that contradict the rule.
+    attacked: Mapping[Name, tuple[System, bool]], until: float, say: Progress
+) -> tuple[disclosure_attack.AttackReport, set[Name], set[Name], dict[Name, set[Name]]]:
+    """All systems attacked, as one report; the names of those with a hit and of those that contradict the rule; and
+    which counts were shown safe in each.
 
     Counts that contradict a belief refute it, and then it tells nothing.
     """
     whole = disclosure_attack.AttackReport("everything published")
-    unsafe, contradicted = set(), set()
+    unsafe, contradicted, safe = set(), set(), {}
     for number, (name, (system, is_belief)) in enumerate(attacked.items(), start=1):
         say(f"attacking everything published so far: {number} of {len(attacked)}, {' by '.join(name)}")
         found = disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0))
@@ -382,11 +428,12 @@ def _attack_all(
         whole.contradictions += found.contradictions
         whole.unanswered += found.unanswered
         whole.hits |= found.hits
+        safe[name] = found.safe
         if found.hits or found.contradictions:
             unsafe.add(name)
         if found.contradictions:
             contradicted.add(name)
-    return whole, unsafe, contradicted
+    return whole, unsafe, contradicted, safe
 
 
 def _contradicts(system: System, until: float) -> bool:
@@ -405,17 +452,21 @@ def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published],
             unreadable.append(release_id)
             continue
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        with warehouse.reader(folder / f"{SCOPE}.duckdb", settings) as connection:
-            found.append(
-                Published(
-                    release_id,
-                    str(manifest["build_id"]),
-                    dt.date.fromisoformat(manifest["as_of_date"]),
-                    disclosure_attack.profile_of_release(manifest),
-                    warehouse.table_rows(connection, "pub_service_overview"),
-                    warehouse.table_rows(connection, "pub_outcomes_by_group"),
-                )
+        rows: dict[str, list[dict[str, object]]] = {"pub_service_overview": [], disclosure_scopes.TABLE: []}
+        for file in manifest["files"]:  # whoever has one scope's file may come to have another's
+            with warehouse.reader(folder / file, settings) as connection:
+                for table, known in rows.items():
+                    known += [row for row in warehouse.table_rows(connection, table) if row not in known]
+        found.append(
+            Published(
+                release_id,
+                str(manifest["build_id"]),
+                dt.date.fromisoformat(manifest["as_of_date"]),
+                disclosure_attack.profile_of_release(manifest),
+                rows["pub_service_overview"],
+                rows[disclosure_scopes.TABLE],
             )
+        )
     return found, unreadable
 
 

@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     disclosure_profile: DisclosureProfile = Field(
         default=DisclosureProfile.OPENSAFELY, description="Disclosure control of published tables."
     )
+    scope: str = Field(
+        default="public",
+        description="Whose file of a release the dashboard shows: public, or site_ and a service's code.",
+    )
     deidentification: Deidentification = Field(
         default=Deidentification.LIMITED_DATA_SET, description="De-identification profile of what is admitted."
     )

@@ -169,17 +169,26 @@ def create_result_view(connection: duckdb.DuckDBPyConnection, name: str, file: P
     )
 
 
-def export_tables(connection: duckdb.DuckDBPyConnection, schema: str, tables: Sequence[str], target: Path) -> None:
-    """Write ``schema.<table>`` of each name, rows in a stable order, into schema main of a new database file."""
+def export_tables(
+    connection: duckdb.DuckDBPyConnection,
+    schema: str,
+    tables: Sequence[str],
+    target: Path,
+    *,
+    where: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``schema.<table>`` of each name, rows in a stable order, into schema main of a new database file.
+
+    ``where`` says which rows of a table; it is our own SQL, never a user's.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     connection.execute(f"attach {quote_literal(str(target))} as release_file")
     try:
         for table in tables:
             name = quote_identifier(table)
-            connection.execute(
-                f"create table release_file.main.{name} as select * from {quote_identifier(schema)}.{name} order by all"
-            )
+            rows = f"from {quote_identifier(schema)}.{name} where {(where or {}).get(table, 'true')}"
+            connection.execute(f"create table release_file.main.{name} as select * {rows} order by all")
     finally:
         connection.execute("detach release_file")
 

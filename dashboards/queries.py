@@ -10,7 +10,6 @@ import pandas as pd
 from caseness import warehouse
 from caseness.settings import Settings
 
-SCOPE = "public"
 GROUPS = {
     "main_modality": "Main modality",
     "service_code": "Service",
@@ -29,8 +28,8 @@ def release_file(settings: Settings) -> Path | None:
     if not pointer.exists():
         return None
     body = json.loads(pointer.read_text(encoding="utf-8"))
-    file = settings.paths.releases / str(body["files"][SCOPE])
-    return file if file.exists() else None
+    file = settings.paths.releases / str(body["files"].get(settings.scope, ""))
+    return file if file.is_file() else None
 
 
 def _ask(settings: Settings, file: Path, statement: str, *values: str) -> pd.DataFrame:
