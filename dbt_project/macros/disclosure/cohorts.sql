@@ -8,6 +8,17 @@
     {{ return([{'columns': [], 'period_kinds': []}] + declared) }}
 {%- endmacro %}
 
+{#- Every column that a declared group is made of, each once. -#}
+{% macro cohort_columns() -%}
+    {%- set found = [] -%}
+    {%- for group in caseness.cohort_groups() -%}
+        {%- for column in group['columns'] if column not in found -%}
+            {%- do found.append(column) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
 {#- Restricts to the kinds of period a group is made for; the whole service is made for every one. -#}
 {% macro of_period_kinds(group) -%}
     {%- if group['period_kinds'] -%}
@@ -21,9 +32,9 @@
 {%- endmacro %}
 
 {#- A column of a group, by place; where the group has none, everybody is one. -#}
-{% macro cohort_value(columns, place, prefix='') -%}
+{% macro cohort_value(columns, place) -%}
     {%- if columns | length > place -%}
-        {{ prefix }}{{ columns[place] }}
+        {{ columns[place] }}
     {%- elif place == 0 -%}
         'all'
     {%- else -%}

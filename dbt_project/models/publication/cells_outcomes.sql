@@ -81,22 +81,33 @@ counted_again as (
     group by group_dimension, first_group_value, second_group_value, measure_id, period_id
 ),
 
+column_values as (
+    {%- for column in cohort_columns() %}
+    select distinct
+        '{{ column }}' as column_name,
+        {{ column }} as column_value
+    from episodes
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
 -- Every pair of values of two columns, whether anybody has both or not: a gap would tell what is hidden.
 group_values as (
     {%- for group in groups %}
     {%- set columns = group['columns'] %}
     select
         {{ cohort_dimension(columns) }} as group_dimension,
-        {{ cohort_value(columns, 0, 'firsts.') }} as first_group_value,
-        {{ cohort_value(columns, 1, 'seconds.') }} as second_group_value,
-        own_periods.period_id
-    from (select period_id from periods {{ of_period_kinds(group) }}) as own_periods
+        {{ "firsts.column_value" if columns else "'all'" }} as first_group_value,
+        {{ "seconds.column_value" if columns | length > 1 else "cast(null as varchar(60))" }} as second_group_value,
+        periods.period_id
+    from periods
     {%- if columns %}
-    cross join (select distinct {{ columns[0] }} from episodes) as firsts
+    inner join column_values as firsts on firsts.column_name = '{{ columns[0] }}'
     {%- endif %}
     {%- if columns | length > 1 %}
-    cross join (select distinct {{ columns[1] }} from episodes) as seconds
+    inner join column_values as seconds on seconds.column_name = '{{ columns[1] }}'
     {%- endif %}
+    {{ of_period_kinds(group) }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
