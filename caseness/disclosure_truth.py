@@ -15,6 +15,12 @@ class Truth:
     def __init__(self, connection: Any, build: str) -> None:
         self._connection = connection
         self._build = build
+        self._values = {
+            (str(column), int(code)): str(value)
+            for column, value, code in connection.execute(
+                "select column_name, column_value, value_code from publication.cohort_values"
+            ).fetchall()
+        }
         self._known: dict[tuple[str, tuple[str, ...]], dict[Part, int]] = {}
 
     def of(self, system: System) -> dict[Part, int]:
@@ -37,23 +43,29 @@ class Truth:
         columns = {"+".join(group["columns"]): group["columns"] for group in cohort_groups()}.get(dimension, [])
         if dimension != EVERYBODY and not columns:
             return {}
-        value = " || ' + ' || ".join(columns) or f"'{EVERYBODY}'"
+        coded = "".join(f", members.{column}_code" for column in columns)
         rows = self._connection.execute(
             f"""
             select
-                members.measure_id, {value}, cast(stretches.first_day as varchar),
-                count(*), count(*) filter (members.is_in_numerator)
+                members.measure_code, cast(stretches.first_day as varchar),
+                count(*), count(*) filter (members.is_in_numerator){coded}
             from publication.cohort_members as members
             asof join (select unnest(cast(? as date[])) as first_day) as stretches
                 on members.evidence_date >= stretches.first_day
-            where members.period_id = 'all'
+            where members.period_code = ?
             group by all
             """,
-            [list(starts)],
+            [list(starts), self._code("period_id", "all")],
         ).fetchall()
         found: dict[Part, int] = {}
-        for measure, group, start, denominator, numerator in rows:
+        for measure_code, start, denominator, numerator, *codes in rows:
+            measure = self._values["measure_id", measure_code]
+            named = [self._values[column, code] for column, code in zip(columns, codes, strict=True)]
+            group = " + ".join(named) or EVERYBODY
             found[self._build, "numerator", measure, dimension, group, start] = int(numerator)
             if sharer(measure) == measure:
                 found[self._build, "denominator", measure, dimension, group, start] = int(denominator)
         return found
+
+    def _code(self, column: str, value: str) -> int:
+        return next(code for (name, code), known in self._values.items() if (name, known) == (column, value))

@@ -24,6 +24,7 @@ Stretch = tuple[str, dt.date, dt.date]
 Stretches = Mapping[str, Sequence[Stretch]]
 EVERYBODY = "all"
 _COUNTS = ("denominator", "numerator")
+_KEYS = ("group_dimension", "group_value", "measure_id", "period_id")
 _DENOMINATOR_COLUMNS = (
     "subject_type",
     "period_anchor",
@@ -47,9 +48,9 @@ class Published:
 
     @property
     def rows(self) -> list[Row]:
-        """Every cell, the whole service as the one group of the dimension ``all``."""
+        """Every cell in one order, the whole service as the one group of the dimension ``all``."""
         whole = [{**row, "group_dimension": EVERYBODY, "group_value": EVERYBODY} for row in self.overview]
-        return [*whole, *self.groups]
+        return sorted([*whole, *self.groups], key=lambda row: tuple(str(row[name]) for name in _KEYS))
 
 
 def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> System:
@@ -215,7 +216,7 @@ def _margins(
 
 def _of_definitions(parts: Iterable[Part]) -> list[Relation]:
     """Numerators within denominators, and the rows of ``measure_relations.csv``, in every group and stretch."""
-    known = set(parts)
+    known = sorted(set(parts))  # in one order, so that the same tables are asked the same questions everywhere
     found = []
     for part in known:
         build, what, measure, *place = part

@@ -31,13 +31,16 @@
     '{{ columns | join("+") if columns else "all" }}'
 {%- endmacro %}
 
-{#- A column of a group, by place; where the group has none, everybody is one. -#}
-{% macro cohort_value(columns, place) -%}
-    {%- if columns | length > place -%}
-        {{ columns[place] }}
-    {%- elif place == 0 -%}
-        'all'
-    {%- else -%}
-        cast(null as varchar(60))
-    {%- endif -%}
+{#- The coded columns of a group. -#}
+{% macro cohort_codes(columns) -%}
+    {%- set found = [] -%}
+    {%- for column in columns -%}
+        {%- do found.append(column ~ '_code') -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{#- A coded column of a group, by place; where the group has none, everybody is one. -#}
+{% macro cohort_code(columns, place) -%}
+    {{ columns[place] ~ '_code' if columns | length > place else '0' }}
 {%- endmacro %}

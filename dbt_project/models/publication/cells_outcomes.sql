@@ -3,16 +3,21 @@ with members as (
     select * from {{ ref('cohort_members') }}
 ),
 
-episodes as (
-    select * from {{ ref('cohort_episodes') }}
+value_codes as (
+    select * from {{ ref('cohort_values') }}
 ),
 
 measures as (
-    select * from {{ ref('measures') }}
+    select * from value_codes
+    where column_name = 'measure_id'
 ),
 
 periods as (
-    select * from {{ ref('stg_quality__measurement_periods') }}
+    select
+        stated.*,
+        value_codes.value_code as period_code
+    from {{ ref('stg_quality__measurement_periods') }} as stated
+    inner join value_codes on value_codes.column_name = 'period_id' and stated.period_id = value_codes.column_value
 ),
 
 counted as (
@@ -20,31 +25,23 @@ counted as (
     {%- set columns = group['columns'] %}
     select
         {{ cohort_dimension(columns) }} as group_dimension,
-        {{ cohort_value(columns, 0) }} as first_group_value,
-        {{ cohort_value(columns, 1) }} as second_group_value,
-        measure_id,
-        period_id,
+        {{ cohort_code(columns, 0) }} as first_code,
+        {{ cohort_code(columns, 1) }} as second_code,
+        measure_code,
+        period_code,
         count(*) as denominator_true,
-        count(person_id) as denominator_owned,
+        {{ count_where('is_owned') }} as denominator_owned,
         {{ count_where('is_in_numerator') }} as numerator_true,
-        {{ count_where('is_in_numerator and person_id is not null') }} as numerator_owned
+        {{ count_where('is_in_numerator and is_owned') }} as numerator_owned
     from members
-    {{ of_period_kinds(group) }}
-    group by {{ (columns + ['measure_id', 'period_id']) | join(', ') }}
+    group by {{ (cohort_codes(columns) + ['measure_code', 'period_code']) | join(', ') }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
 
--- People with several courses count once. They are few, so that only they need to be counted person by person.
-repeating as (
-    select person_id from episodes
-    group by person_id
-    having count(*) > 1
-),
-
 repeated as (
     select * from members
-    where person_id in (select person_id from repeating)
+    where person_code is not null
 ),
 
 by_person as (
@@ -52,16 +49,15 @@ by_person as (
     {%- set columns = group['columns'] %}
     select
         {{ cohort_dimension(columns) }} as group_dimension,
-        {{ cohort_value(columns, 0) }} as first_group_value,
-        {{ cohort_value(columns, 1) }} as second_group_value,
-        measure_id,
-        period_id,
-        person_id,
+        {{ cohort_code(columns, 0) }} as first_code,
+        {{ cohort_code(columns, 1) }} as second_code,
+        measure_code,
+        period_code,
+        person_code,
         count(*) as courses,
         {{ count_where('is_in_numerator') }} as numerator_courses
     from repeated
-    {{ of_period_kinds(group) }}
-    group by {{ (columns + ['measure_id', 'period_id', 'person_id']) | join(', ') }}
+    group by {{ (cohort_codes(columns) + ['measure_code', 'period_code', 'person_code']) | join(', ') }}
     having count(*) > 1
     {{ 'union all' if not loop.last }}
     {%- endfor %}
@@ -70,25 +66,15 @@ by_person as (
 counted_again as (
     select
         group_dimension,
-        first_group_value,
-        second_group_value,
-        measure_id,
-        period_id,
+        first_code,
+        second_code,
+        measure_code,
+        period_code,
         sum(courses - 1) as denominator_again,
         sum(greatest(numerator_courses - 1, 0)) as numerator_again,
         sum(greatest(courses - numerator_courses - 1, 0)) as others_again
     from by_person
-    group by group_dimension, first_group_value, second_group_value, measure_id, period_id
-),
-
-column_values as (
-    {%- for column in cohort_columns() %}
-    select distinct
-        '{{ column }}' as column_name,
-        {{ column }} as column_value
-    from episodes
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
+    group by group_dimension, first_code, second_code, measure_code, period_code
 ),
 
 -- Every pair of values of two columns, whether anybody has both or not: a gap would tell what is hidden.
@@ -98,14 +84,16 @@ group_values as (
     select
         {{ cohort_dimension(columns) }} as group_dimension,
         {{ "firsts.column_value" if columns else "'all'" }} as first_group_value,
+        {{ "firsts.value_code" if columns else "0" }} as first_code,
         {{ "seconds.column_value" if columns | length > 1 else "cast(null as varchar(60))" }} as second_group_value,
+        {{ "seconds.value_code" if columns | length > 1 else "0" }} as second_code,
         periods.period_id
     from periods
     {%- if columns %}
-    inner join column_values as firsts on firsts.column_name = '{{ columns[0] }}'
+    inner join value_codes as firsts on firsts.column_name = '{{ columns[0] }}'
     {%- endif %}
     {%- if columns | length > 1 %}
-    inner join column_values as seconds on seconds.column_name = '{{ columns[1] }}'
+    inner join value_codes as seconds on seconds.column_name = '{{ columns[1] }}'
     {%- endif %}
     {{ of_period_kinds(group) }}
     {{ 'union all' if not loop.last }}
@@ -118,8 +106,12 @@ listed as (
         group_values.group_dimension,
         group_values.first_group_value,
         group_values.second_group_value,
-        measures.measure_id,
+        group_values.first_code,
+        group_values.second_code,
+        measures.column_value as measure_id,
+        measures.value_code as measure_code,
         periods.period_id,
+        periods.period_code,
         periods.period_kind,
         periods.period_label,
         periods.period_start,
@@ -156,17 +148,17 @@ final as (
     left join counted
         on
             listed.group_dimension = counted.group_dimension
-            and listed.first_group_value = counted.first_group_value
-            and coalesce(listed.second_group_value, '') = coalesce(counted.second_group_value, '')
-            and listed.measure_id = counted.measure_id
-            and listed.period_id = counted.period_id
+            and listed.first_code = counted.first_code
+            and listed.second_code = counted.second_code
+            and listed.measure_code = counted.measure_code
+            and listed.period_code = counted.period_code
     left join counted_again
         on
             listed.group_dimension = counted_again.group_dimension
-            and listed.first_group_value = counted_again.first_group_value
-            and coalesce(listed.second_group_value, '') = coalesce(counted_again.second_group_value, '')
-            and listed.measure_id = counted_again.measure_id
-            and listed.period_id = counted_again.period_id
+            and listed.first_code = counted_again.first_code
+            and listed.second_code = counted_again.second_code
+            and listed.measure_code = counted_again.measure_code
+            and listed.period_code = counted_again.period_code
 )
 
 select * from final
