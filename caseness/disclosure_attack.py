@@ -28,8 +28,9 @@ _NARROW_WIDTH = 1
 _MOST_NODES = 20_000
 _SLACK_COURSES = 20
 _TOLERANCE = 1e-6
-_MOST_ROUNDS, _ROUNDS_IN_VAIN, _HARDLY, _ROUGHLY = 40, 6, 0.97, 0.2
+_MOST_ROUNDS, _ROUNDS_IN_VAIN, _HARDLY, _ROUGHLY = 40, 4, 0.97, 0.2
 _NEAR, _NEAR_NODES, _NEAR_SIZES = 3, 50, (80, 400, 1200)
+_MOST_NEAR = 150
 _LARGE = 1000  # variables; a larger programme is not solved to its end
 _INFEASIBLE, _UNBOUNDED = 2, 3
 
@@ -471,8 +472,10 @@ class _Questions:
                 return
 
     def _ask_near(self, first: np.ndarray) -> None:
-        """Solutions that differ from a known one around one cell after another."""
+        """Solutions that differ from a known one around one cell after another; where many are left, few would help."""
         for size in _NEAR_SIZES:
+            if self._programme.width > _LARGE and len(self._unsettled()) > _MOST_NEAR:
+                return
             for number in self._unsettled():
                 target = self._targets[number].toarray().ravel()
                 for sign in (1, -1):

@@ -85,6 +85,7 @@ def figure(
         f"# suppressed: {hidden}",
         f"# method: {method}",
         *([f"# caution: {caution}"] if caution else []),
+        "# where a figure comes from: `caseness cohort` names it, `caseness trace` follows it to the files",
     ]
     st.download_button(
         "Download CSV",

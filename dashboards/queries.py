@@ -19,6 +19,8 @@ GROUPS = {
     "imd_quintile": "Deprivation fifth (1 = most deprived)",
     "rurality": "Rurality",
     "severity_band_first": "First PHQ-9 band",
+    "payer_category": "Payer",
+    "main_product": "Product used most",
 }
 
 
@@ -119,6 +121,56 @@ def outcomes_by_group(settings: Settings, file: Path, dimension: str, measure_id
         where group_dimension = ? and measure_id = ? and period_id = ? order by group_value
         """,
         dimension,
+        measure_id,
+        period_id,
+    )
+
+
+def within(settings: Settings, file: Path, dimension: str, measure_id: str, period_id: str) -> dict[str, list[str]]:
+    """Columns by which the groups of a column are published once more, each with its values."""
+    frame = _ask(
+        settings,
+        file,
+        """
+        select distinct group_dimension, first_group_value, second_group_value from pub_outcomes_by_group
+        where second_group_value is not null and measure_id = ? and period_id = ? order by all
+        """,
+        measure_id,
+        period_id,
+    )
+    found: dict[str, set[str]] = {}
+    for pair, first, second in frame.itertuples(index=False):
+        one, other = str(pair).split("+")
+        if dimension in (one, other):
+            column, value = (other, second) if one == dimension else (one, first)
+            found.setdefault(column, set()).add(str(value))
+    return {column: sorted(found[column]) for column in GROUPS if column in found}
+
+
+def outcomes_within(
+    settings: Settings, file: Path, dimension: str, column: str, value: str, measure_id: str, period_id: str
+) -> pd.DataFrame:
+    """One row per group value among those who have a value of another column."""
+    return _ask(
+        settings,
+        file,
+        """
+        select * replace (
+            case when split_part(group_dimension, '+', 1) = $1 then first_group_value else second_group_value end
+                as group_value
+        )
+        from pub_outcomes_by_group
+        where
+            measure_id = $4 and period_id = $5
+            and (
+                (group_dimension = $1 || '+' || $2 and second_group_value = $3)
+                or (group_dimension = $2 || '+' || $1 and first_group_value = $3)
+            )
+        order by group_value
+        """,
+        dimension,
+        column,
+        value,
         measure_id,
         period_id,
     )

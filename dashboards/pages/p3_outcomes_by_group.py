@@ -25,7 +25,18 @@ labels = dict(zip(periods["period_id"], periods["period_label"], strict=True)) o
 period = three.selectbox(
     "Period of discharge", list(labels), format_func=lambda key: "All: " + labels[key] if key == "all" else labels[key]
 )
-rows = queries.outcomes_by_group(release.settings, release.file, group, measure, period)
+finer = queries.within(release.settings, release.file, group, measure, period)
+choices = [("", ""), *((column, value) for column, values in finer.items() for value in values)]
+among_column, among_value = st.selectbox(
+    "Among",
+    choices,
+    format_func=lambda pair: f"{queries.GROUPS[pair[0]]}: {words.readable(pair[1])}" if pair[0] else "Everybody",
+    help="Groups of two columns are published over all days, where they tell nothing of a small group.",
+)
+if among_column:
+    rows = queries.outcomes_within(release.settings, release.file, group, among_column, among_value, measure, period)
+else:
+    rows = queries.outcomes_by_group(release.settings, release.file, group, measure, period)
 if rows.empty:
     st.info(
         f"{words.NOT_AT_THIS_DETAIL} "
@@ -41,8 +52,9 @@ table[queries.GROUPS[group]] = [words.readable(str(value)) for value in rows["gr
 table["rate"] = frame.rate_column(rows)
 table["numerator"] = frame.count_column(rows, "numerator")
 table["denominator"] = frame.count_column(rows, "denominator")
+among = f" among {queries.GROUPS[among_column]}: {words.readable(among_value)}" if among_column else ""
 frame.figure(
-    charts.by_group(rows, names[measure], queries.GROUPS[group], whole_rate),
+    charts.by_group(rows, names[measure] + among, queries.GROUPS[group], whole_rate),
     table,
     key=f"by_{group}",
     n=words.sum_words(rows["denominator_count"], rows["denominator_status"], "in the denominators"),
