@@ -36,6 +36,11 @@ def scopes(connection: Any) -> dict[str, str]:
     return found
 
 
+def rows_of(connection: Any, condition: str) -> int:
+    """How many rows a scope's file holds."""
+    return int(connection.execute(f"select count(*) from publication.{TABLE} where {condition}").fetchone()[0])
+
+
 @cache
 def layer_of(dimension: str, period_kind: str) -> int:
     """When a group is added to what is attacked: of one column for everybody, of two columns, for one site.

@@ -115,6 +115,7 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
                 folder.mkdir(parents=True)
                 _write_metadata(connection, settings, state, profile, release_id)
                 scopes = disclosure_scopes.scopes(connection)
+                tables[disclosure_scopes.TABLE] = disclosure_scopes.rows_of(connection, scopes[SCOPE])
                 for scope, rows in scopes.items():
                     connection.execute("update publication.release_metadata set value = ? where key = 'scope'", [scope])
                     names = sorted({*tables, "release_metadata"})

@@ -22,7 +22,7 @@ _LAYERS = {
     "staging": r"stg_[a-z]+__[a-z_]+",
     "intermediate": r"int_[a-z_]+",
     "marts": r"(?!stg_|int_|pub_)[a-z_]+",
-    "publication": r"(pub|cells|disclosed)_[a-z_]+",
+    "publication": r"(pub|cells|cohort|disclosed)_[a-z_]+",
 }
 _NOT_PORTABLE = {
     "a cast by ::": r"::",
@@ -39,6 +39,7 @@ _NUMBERS_LISTED = {
     ("trajectories", "7.0"),  # days in a week
     ("app_engagement", "7.0"),  # days in a week
     ("cells_severity_flow", "7"),  # days in a week
+    ("cohort_episodes", "7"),  # days in a week
 }
 _SETTINGS_OF_TEMPLATES = {("int_people_linked", "rounds")}  # rounds of label propagation, unrolled at compile time
 

@@ -87,7 +87,8 @@ def test_names_without_a_schema_are_found_and_wrong_ones_answered_with_the_neare
 def test_quarantined_rows_are_joined_to_the_file_that_holds_them(home: Path) -> None:
     import hashlib
 
-    (row,) = caseness("--home", home, "quarantine", "--source", "small", "--json")
+    told = caseness("--home", home, "quarantine", "--source", "small", "--json")
+    (row,) = (row for row in told if row["faults"][0]["rule"] != "file_refused")
     file = home.parent / "in" / "people.csv"
     assert row["source_file_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
