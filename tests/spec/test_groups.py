@@ -53,6 +53,27 @@ discharged year    quarter  custom all
 2026-06-30 fy_2026 q_2026_2 no     yes
 2026-07-01 none    none     no     no
 """
+# Covers of one person each, and the payer of a course referred on 2025-01-06. A person may have two covers, or a cover
+# that a later statement corrects.
+COVERS = """
+person    start      end        status           payer           recorded   expected
+running   2025-01-01 none       active           medicare        2025-02-01 medicare
+first_day 2025-01-06 none       active           commercial      2025-02-01 commercial
+last_day  2024-01-01 2025-01-06 active           medicaid        2025-02-01 medicaid
+over      2024-01-01 2025-01-05 active           medicaid        2025-02-01 none
+later     2025-01-07 none       active           medicaid        2025-02-01 none
+undated   none       none       active           public_national 2025-02-01 public_national
+cancelled 2024-01-01 none       cancelled        medicare        2025-02-01 none
+unstated  2024-01-01 none       active           none            2025-02-01 none
+two       2020-01-01 none       active           public_national 2025-02-01 self_pay
+two       2024-01-01 none       active           self_pay        2025-02-01 self_pay
+two_known 2020-01-01 none       active           commercial      2025-02-01 commercial
+two_known 2024-01-01 none       active           none            2025-02-01 commercial
+corrected 2024-01-01 none       active           medicare        2025-02-01 none
+corrected 2024-01-01 none       entered_in_error medicare        2025-03-01 none
+changed   2024-01-01 none       active           medicare        2025-02-01 medicaid
+changed   2024-01-01 none       active           medicaid        2025-03-01 medicaid
+"""
 # Rates of two spans with a few courses each: nobody recovered of three; nobody at caseness, so no rate.
 SPANS = """
 case     discharged phq9  gad7
@@ -74,9 +95,24 @@ def _course(made: dict[str, list[dict[str, Any]]], code: str, received: str, dis
 
 def streams() -> dict[str, list[dict[str, Any]]]:
     """The tables as a delivery."""
-    names = ("people", "referrals", "care_contacts", "questionnaire_totals")
+    names = ("people", "referrals", "care_contacts", "questionnaire_totals", "coverages")
     made: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     day = "2025-01-06"
+    for number, case in enumerate(drawn(COVERS)):
+        owner = f"cover_{case['person']}"
+        if all(row["person_code"] != f"p_{owner}" for row in made["people"]):
+            _course(made, owner, day, "2025-02-28")
+        is_one_cover = case["person"] in ("corrected", "changed")
+        cover = {
+            "coverage_code": owner if is_one_cover else f"{owner}_{number}",
+            "person_code": f"p_{owner}",
+            "payer_category": case["payer"],
+            "coverage_status": case["status"],
+            "coverage_start_date": case["start"],
+            "coverage_end_date": case["end"],
+            "recorded_at": f"{case['recorded']}T12:00:00Z",
+        }
+        made["coverages"].append({name: "" if value == "none" else value for name, value in cover.items()})
     for case in drawn(AGES):
         _course(made, f"born_{case['born']}", day, "2025-02-28", birth_date=case["born"].replace("none", ""))
     for code in [*"".join(ETHNIC_GROUPS.values()), "99", ""]:
@@ -125,6 +161,20 @@ def test_an_ethnic_category_that_is_not_known_or_not_given(found: dict[str, tupl
 @pytest.mark.parametrize("fifth", list(FIFTHS))
 def test_deprivation_fifths(fifth: int, found: dict[str, tuple[Any, ...]]) -> None:
     assert [found[f"decile_{decile}"][3] for decile in FIFTHS[fifth]] == [fifth, fifth]
+
+
+@pytest.mark.parametrize("case", drawn(COVERS), ids=lambda case: case["person"])
+def test_the_payer_is_that_of_the_cover_in_force_on_the_day_of_referral(
+    case: dict[str, str], specified: Service
+) -> None:
+    code = f"p_cover_{case['person']}"
+    token = specified.tokens(code)[code]
+    found = specified.ask(
+        "select payers.payer_category from marts.episodes as episodes "
+        "left join intermediate.int_episodes_payer as payers "
+        f"on episodes.referral_id = payers.referral_id where episodes.person_id = '{token}'"
+    )
+    assert found == [(None if case["expected"] == "none" else case["expected"],)]
 
 
 @pytest.mark.parametrize("case", drawn(PERIODS), ids=lambda case: case["discharged"])
