@@ -12,7 +12,7 @@ too large to be solved; so the truth makes the audit faster and never kinder.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -233,7 +233,12 @@ class _Programme:
     small; on, the others are few.
     """
 
-    def __init__(self, system: System, *, slack: int) -> None:
+    def __init__(self, system: System, *, slack: int, only: Collection[Part] | None = None) -> None:
+        """``slack`` is added to what is known of every hidden count, or of those in ``only``."""
+
+        def slack_of(cell: Cell) -> int:
+            return slack if cell.is_protected and (only is None or cell.key in only) else 0
+
         names: dict[Part, int] = {}
         for cell in system.cells:
             for part in (*cell.parts, *cell.whole, *cell.less):
@@ -251,7 +256,7 @@ class _Programme:
             bounds.append((low, high))
 
         for cell in system.cells:
-            add(self._net(cell), cell.low, cell.high + (slack if cell.is_protected else 0))
+            add(self._net(cell), cell.low, cell.high + slack_of(cell))
         for part, whole in system.within:
             if part in names and whole in names:
                 add({names[part]: 1.0, names[whole]: -1.0}, -np.inf, 0)
@@ -267,9 +272,9 @@ class _Programme:
                 add(summed, relation.low, relation.high)
         for number, cell in enumerate(switched, start=len(names)):
             own, everybody = self._sum(cell.parts), self._sum(cell.whole)
-            add({**own, number: -float(ceiling)}, -np.inf, cell.small + slack)
+            add({**own, number: -float(ceiling)}, -np.inf, cell.small + slack_of(cell))
             others = {index: everybody.get(index, 0.0) - own.get(index, 0.0) for index in own | everybody}
-            add({**others, number: float(ceiling)}, -np.inf, ceiling + cell.few + slack)
+            add({**others, number: float(ceiling)}, -np.inf, ceiling + cell.few + slack_of(cell))
         data = [(row, column, value) for row, entry in enumerate(rows) for column, value in entry.items()]
         matrix = coo_matrix(
             ([value for _, _, value in data], ([row for row, _, _ in data], [column for _, column, _ in data])),
@@ -283,7 +288,7 @@ class _Programme:
         self._bounds = Bounds(np.zeros(self.width), upper)
         self._switches = slice(len(names), self.width)
         self._columns = self._matrix.tocsc()
-        self._switched = [(self._sum(cell.parts), cell.small + slack) for cell in switched]
+        self._switched = [(self._sum(cell.parts), cell.small + slack_of(cell)) for cell in switched]
 
     def _sum(self, parts: Sequence[Part]) -> dict[int, float]:
         total: dict[int, float] = {}
@@ -297,12 +302,11 @@ class _Programme:
             total[index] = total.get(index, 0.0) - weight
         return total
 
-    def target(self, cell: Cell) -> np.ndarray:
-        """The cell's value as a row over the variables."""
-        row = np.zeros(self.width)
-        for index, weight in self._net(cell).items():
-            row[index] = weight
-        return row
+    def targets(self, cells: Sequence[Cell]) -> csr_matrix:
+        """The cells' values as rows over the variables."""
+        found = [(row, column, weight) for row, cell in enumerate(cells) for column, weight in self._net(cell).items()]
+        places, columns, weights = zip(*found, strict=True)
+        return csr_matrix((weights, (places, columns)), shape=(len(cells), self.width))
 
     def extreme(
         self, target: np.ndarray, sign: int, *, seconds: float, gap: float = 0.0
@@ -405,9 +409,9 @@ class _Programme:
 def attack(system: System, *, seconds: float) -> AttackReport:
     """Bound every protected cell of ``system``. A question that is not answered within its nodes is unanswered.
 
-    A count may be hidden because few people are behind many courses: where counts of at most the limit contradict each
-    other, the attacker allows for that. Every solution found is a witness for all cells at once, so that few questions
-    have to be asked.
+    A count may be hidden because few people are behind many courses. Where the truth is known, the attacker allows for
+    that in just those counts, which is the most it can know; else in all of them, where counts of at most the limit
+    contradict each other. Every solution found is a witness for all cells at once, so that few questions are asked.
     """
     started = time.monotonic()
     every = [cell for cell in system.cells if cell.is_protected]
@@ -416,20 +420,42 @@ def attack(system: System, *, seconds: float) -> AttackReport:
     if not protected:
         tried.safe = {cell.key for cell in every}
         return tried
-    for slack in (0, _SLACK_COURSES):
+    for programme, known in _programmes(system):
         tried = AttackReport(system.family, protected_cells=len(every))
-        left = seconds - (time.monotonic() - started)
-        programme = _Programme(system, slack=slack)
-        known = programme.solution_of(system.truth) if system.truth else None
-        if system.truth and known is None and not slack:
-            continue  # the counts of few people with many courses: the attacker has to allow for them
-        _Questions(programme, protected, tried, left).ask(known)
+        _Questions(programme, protected, tried, seconds - (time.monotonic() - started)).ask(known)
         if not tried.contradictions:
             break
     if not tried.contradictions:
         tried.safe = {cell.key for cell in every} - set(tried.hits)
     tried.seconds = round(time.monotonic() - started, 2)
     return tried
+
+
+def _programmes(system: System) -> Iterator[tuple[_Programme, np.ndarray | None]]:
+    """What the attacker may take the counts for, the narrowest first, and a solution where one is known."""
+    if system.truth:
+        programme = _Programme(system, slack=_SLACK_COURSES, only=_of_few_people(system))
+        known = programme.solution_of(system.truth)
+        if known is not None:
+            yield programme, known
+            return
+    for slack in (0, _SLACK_COURSES):
+        yield _Programme(system, slack=slack), None
+
+
+def _of_few_people(system: System) -> set[Part]:
+    """Counts that are hidden though they are larger than the limit: there are fewer people behind them."""
+
+    def value(parts: Sequence[Part]) -> int:
+        return sum(system.truth.get(part, 0) for part in parts)
+
+    found = set()
+    for cell in system.cells:
+        own = value(cell.parts) - value(cell.less)
+        is_small = own <= cell.small or value(cell.whole) - own <= cell.few if cell.whole else own <= cell.high
+        if cell.is_protected and not is_small:
+            found.add(cell.key)
+    return found
 
 
 class _Questions:
@@ -446,7 +472,7 @@ class _Questions:
         self._protected = protected
         self._report = report
         self._until = time.monotonic() + seconds
-        self._targets = csr_matrix(np.array([programme.target(cell) for cell in protected]))
+        self._targets = programme.targets(protected)
         self._least = np.full(len(protected), np.inf)
         self._most = np.full(len(protected), -np.inf)
 

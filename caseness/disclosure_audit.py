@@ -1,70 +1,17 @@
-"""The audit of a release before it is published: structure, forbidden counts, recomputed rates, and what is attacked.
+"""The audit of a release before it is published: structure, forbidden counts, recomputed rates, and severity flows.
 
-What the attacker (``disclosure_attack``) is given: of each measure and group the cells, their margins by group and by
-period, the whole, and numerators within denominators; of the severity flows each row.
+The outcome tables are attacked with everything published so far (``disclosure_union``), the flows here, row by row.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caseness.disclosure_attack import NO_CEILING, Cell, Profile, Relation, System, outcome_cells
+from caseness.disclosure_attack import NO_CEILING, Cell, Profile, Relation, System
 
 Row = Mapping[str, Any]
-
-
-def outcome_systems(overview: Sequence[Row], groups: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:
-    """One system per group dimension and measure: cells, margins by group and by period, the whole.
-
-    Keys are ``(group_dimension, measure_id)``; the dimension ``all`` is the overview by itself. Periods that overlap
-    are sums of the same stretches of days, so that quarters, years and a user's own period are attacked together.
-    """
-    families: dict[tuple[str, ...], list[Row]] = {("all", row["measure_id"]): [] for row in overview}
-    for row in groups:
-        families.setdefault((row["group_dimension"], row["measure_id"]), []).append(row)
-    systems: dict[tuple[str, ...], System] = {}
-    for (dimension, measure), own in sorted(families.items()):
-        whole = [row for row in overview if row["measure_id"] == measure]
-        if own:
-            published = {row["period_id"] for row in own}
-            whole = [row for row in whole if row["period_id"] in published]
-        stretches = _stretches([*own, *whole])
-        values = sorted({row["group_value"] for row in own}) or ["all"]
-        ceiling = max(_highest(row, profile) for row in whole)
-        system = System(f"{measure} by {dimension}")
-        for row in [*own, *whole]:
-            value = row.get("group_value")
-            chosen_values = [str(value)] if value is not None else values
-            chosen = [name for name, day in stretches if row["period_start"] <= day <= row["period_end"]]
-            for what in ("denominator", "numerator"):
-                parts, everybody = (
-                    tuple((count, value, name) for value in chosen_values for name in chosen)
-                    for count in (what, "denominator")
-                )
-                key = (what, *chosen_values, *chosen)
-                cells, relations = outcome_cells(key, row, what, parts, everybody, profile, ceiling)
-                system.cells += cells
-                system.relations += relations
-        system.within = [
-            (("numerator", value, name), ("denominator", value, name)) for value in values for name, _ in stretches
-        ]
-        systems[dimension, measure] = system
-    return systems
-
-
-def _stretches(rows: Sequence[Row]) -> list[tuple[str, Any]]:
-    """The stretches of days that periods are made of, each by its first day."""
-    starts = {row["period_start"] for row in rows}
-    starts |= {row["period_end"] + dt.timedelta(days=1) for row in rows}
-    inside = [day for day in sorted(starts) if any(row["period_start"] <= day <= row["period_end"] for row in rows)]
-    return [(day.isoformat(), day) for day in inside]
-
-
-def _highest(row: Row, profile: Profile) -> int:
-    return profile.interval(row["denominator_count"], row["denominator_status"], NO_CEILING)[1]
 
 
 def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:

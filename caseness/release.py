@@ -453,19 +453,23 @@ def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published],
             unreadable.append(release_id)
             continue
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        rows: dict[str, list[dict[str, object]]] = {"pub_service_overview": [], disclosure_scopes.TABLE: []}
-        for file in manifest["files"]:  # whoever has one scope's file may come to have another's
+        # Whoever has one scope's file may come to have another's; what stands in several counts once.
+        rows: dict[str, dict[tuple[object, ...], dict[str, object]]] = {
+            "pub_service_overview": {},
+            disclosure_scopes.TABLE: {},
+        }
+        for file in manifest["files"]:
             with warehouse.reader(folder / file, settings) as connection:
                 for table, known in rows.items():
-                    known += [row for row in warehouse.table_rows(connection, table) if row not in known]
+                    known |= {tuple(row.values()): row for row in warehouse.table_rows(connection, table)}
         found.append(
             Published(
                 release_id,
                 str(manifest["build_id"]),
                 dt.date.fromisoformat(manifest["as_of_date"]),
                 disclosure_attack.profile_of_release(manifest),
-                rows["pub_service_overview"],
-                rows[disclosure_scopes.TABLE],
+                list(rows["pub_service_overview"].values()),
+                list(rows[disclosure_scopes.TABLE].values()),
             )
         )
     return found, unreadable

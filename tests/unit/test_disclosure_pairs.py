@@ -109,6 +109,22 @@ def test_a_truth_that_breaks_a_published_count_is_no_solution() -> None:
     assert programme.solution_of({("a",): 10}) is None
 
 
+def test_the_attacker_allows_for_few_people_with_many_courses_in_no_other_count() -> None:
+    """Ten courses of three people are hidden beside a count of four: of that one it knows that it is at most seven."""
+    cells = [
+        Cell(("many",), 1, 7, (("many",),), is_protected=True),
+        Cell(("small",), 1, 7, (("small",),), is_protected=True),
+        Cell(("rest",), 6, 6, (("rest",),)),
+    ]
+    tied = Relation(((("small",), 1), (("rest",), 1)), 13, 14)  # 7 or 8 but for the rule, which leaves 7
+    system = System("x", cells, relations=[tied])
+    system.truth = {("many",): 10, ("small",): 7, ("rest",): 6}
+    found = attack(system, seconds=30)
+    assert found.hits == {("small",): 0}
+    system.truth = {}
+    assert attack(system, seconds=30).hits == {("small",): 0}
+
+
 def test_what_is_too_large_to_solve_and_not_shown_safe_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disclosure_attack, "_LARGE", 0)
     built = union_system([_published(np.array([[30, 2], [40, 50]]), _exact("opensafely"))])
