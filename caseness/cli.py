@@ -405,7 +405,9 @@ def cohort(
     measure: Annotated[str, typer.Argument(help="A measure, such as recovery.")],
     where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, such as sex=female; may be repeated.")] = None,
     period: Annotated[str, typer.Option(help="A period of the release, such as fy_2025.")] = "all",
-    scope: Annotated[str, typer.Option(help="Whose file of the release is asked.")] = "public",
+    scope: Annotated[
+        str | None, typer.Option(help="Whose file of the release is asked; unset: the scope of the settings.")
+    ] = None,
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,

@@ -41,9 +41,7 @@ def figure_name(release_id: str, table: str, row: Mapping[str, Any]) -> str:
 # --- asking -------------------------------------------------------------------------------------------------------
 
 
-def cohort(
-    measure: str, where: Mapping[str, str], period: str, *, settings: Settings, scope: str = release.SCOPE
-) -> dict[str, Any]:
+def cohort(measure: str, where: Mapping[str, str], period: str, *, settings: Settings, scope: str) -> dict[str, Any]:
     """A measure of the people whom ``where`` (column -> value) names, in a period, as the current release has it.
 
     What the release does not publish is answered with the nearest views that it does: those that keep most of the

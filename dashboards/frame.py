@@ -33,6 +33,11 @@ def current_release() -> Release:
     """The current release, or a page that says what to do and stops."""
     settings = Settings()
     file = queries.release_file(settings)
+    if file is None and settings.paths.current_release.exists():
+        st.title("The release has no such file")
+        st.write(f"Nothing of the current release is for the scope {words.escaped(settings.scope)!r}. Set another:")
+        st.code('scope = "public"   # in caseness.toml', language="toml")
+        st.stop()
     if file is None:
         st.title("Nothing is published yet")
         st.write("The dashboard shows releases only. Publish one, then reload this page:")
@@ -48,6 +53,7 @@ def banner(release: Release) -> None:
     st.caption(
         f"Release **{facts['release_id']}** · data up to **{facts['as_of_date']}** · disclosure profile "
         f"**{facts['disclosure_profile']}** ({facts['disclosure_rule'].lower()}) · {facts['statement']}"
+        + ("" if facts.get("scope", "public") == "public" else f" · for **{words.escaped(facts['scope'])}** alone")
     )
     st.caption("Local view without sign-in: do not put this address on a network.")
 

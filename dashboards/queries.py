@@ -25,7 +25,7 @@ GROUPS = {
 
 
 def release_file(settings: Settings) -> Path | None:
-    """The file of the current release, or None when nothing is published."""
+    """The file of the current release for the scope in force, or None when there is none."""
     pointer = settings.paths.current_release
     if not pointer.exists():
         return None

@@ -52,6 +52,14 @@ OVERVIEW_NOTE = (
 )
 OVERVIEW_CAUTION = "England's figure is a yardstick, not an adjusted comparison: case mix differs."
 GROUP_NOTE = "The line is the whole service; intervals are 95 % Wilson."
+# How a group is told, where its name does not say it.
+GROUP_METHODS = {
+    "age_band": "Age on the day of referral.",
+    "main_modality": "The modality of most treatment contacts of the course.",
+    "severity_band_first": "Band of the first PHQ-9 score of the course.",
+    "payer_category": "Payer of the cover in force on the day of referral; of several the one that began last.",
+    "main_product": "The product used in most weeks that begin between referral and discharge.",
+}
 GROUP_CAUTION = (
     "Unadjusted: groups differ in severity and circumstances, so a difference is an association, not an effect."
 )

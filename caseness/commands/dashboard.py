@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from caseness.errors import DamagedHomeError, NotReadyError, UsageError
-from caseness.release import release_faults
+from caseness.release import current_file, release_faults
 from caseness.settings import Settings
 
 
@@ -40,6 +40,7 @@ def run_dashboard(*, settings: Settings, port: int = 8501, address: str = "127.0
     What the server says goes to standard error; standard output is for answers.
     """
     check_port(port, address)
+    current_file(settings, settings.scope)  # a scope that the release has not says so here
     faults = release_faults(settings)
     if faults:
         raise DamagedHomeError("; ".join(faults[:3]), remedy="publish the release anew with `caseness publish`")

@@ -56,10 +56,11 @@ among = f" among {queries.GROUPS[among_column]}: {words.readable(among_value)}" 
 frame.figure(
     charts.by_group(rows, names[measure] + among, queries.GROUPS[group], whole_rate),
     table,
-    key=f"by_{group}",
-    n=words.sum_words(rows["denominator_count"], rows["denominator_status"], "in the denominators"),
+    key=f"by_{group}" + (f"_among_{among_column}_{among_value}".replace(" ", "_") if among_column else ""),
+    n=words.sum_words(rows["denominator_count"], rows["denominator_status"], "in the denominators" + among),
     period=labels[period],
-    method=f"{definition['formula']}. {definition['denominator_text']}. {definition['caveat']}. {words.GROUP_NOTE}",
+    method=f"{definition['formula']}. {definition['denominator_text']}. {definition['caveat']}. {words.GROUP_NOTE} "
+    + " ".join(words.GROUP_METHODS[column] for column in (group, among_column) if column in words.GROUP_METHODS),
     hidden=words.suppression_words(rows["rate_status"], release.profile),
     release=release,
     caution=words.GROUP_CAUTION,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from caseness.settings import Settings
 from dashboards import queries
@@ -63,3 +64,15 @@ def test_groups_among_those_who_have_a_value(
 ) -> None:
     rows = queries.outcomes_within(Settings(home=tmp_path), file, dimension, column, value, "recovery", "all")
     assert list(zip(rows["group_value"], rows["denominator_count"], strict=True)) == expected
+
+
+def test_a_scope_that_the_release_has_not_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(home=tmp_path)
+    settings.paths.releases.mkdir(parents=True)
+    settings.paths.current_release.write_text('{"release_id": "r", "files": {"public": "r/public.duckdb"}}')
+    monkeypatch.setenv("CASENESS_HOME", str(tmp_path))
+    monkeypatch.setenv("CASENESS_SCOPE", "site_nowhere")
+    page = next((Path(__file__).parents[2] / "dashboards" / "pages").glob("p3*.py"))
+    app = AppTest.from_file(str(page), default_timeout=60).run()
+    assert not app.exception
+    assert [title.value for title in app.title] == ["The release has no such file"]
