@@ -94,6 +94,14 @@ def copied(settings: Settings, state: dict[str, Any], target: Path) -> None:
         raise DamagedHomeError(fault, remedy=_BUILD_ANEW)
 
 
+def verified(settings: Settings, state: dict[str, Any]) -> Path:
+    """The current build, to be read where it is. Raises ``DamagedHomeError`` when it is not what the build wrote."""
+    fault = fault_of_current(settings, state, is_deep=True)
+    if fault:
+        raise DamagedHomeError(fault, remedy=_BUILD_ANEW)
+    return settings.paths.current
+
+
 def put_in_place(settings: Settings, built: Path, state: dict[str, Any]) -> None:
     """Rename a finished database over the current one, and then what it was made from."""
     paths = settings.paths

@@ -62,8 +62,9 @@ def run_dbt(
     settings: Settings,
     variables: Mapping[str, Any] | None = None,
     target: str = "warehouse",
+    built: Path | None = None,
 ) -> DbtSummary:
-    """Run one dbt command against ``database``.
+    """Run one dbt command against ``database``; ``built`` is what the target ``publication`` attaches to it.
 
     Raises ``TransformError`` that names the failing nodes and what their engine said, without values.
     """
@@ -77,6 +78,7 @@ def run_dbt(
         "CASENESS_DBT_THREADS": str(settings.threads),
         "CASENESS_DBT_MEMORY": f"{settings.memory_limit_megabytes}MB",
         "CASENESS_DBT_TEMPORARY": str(paths.temporary),
+        "CASENESS_DBT_BUILT": str(built or ""),
     }
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)

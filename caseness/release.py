@@ -81,9 +81,11 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
         profile = disclosure_attack.disclosure_profile(settings.disclosure_profile.value)
         working = settings.paths.temporary / "publishing.duckdb"
         try:
-            build_state.copied(settings, state, working)
+            built = build_state.verified(settings, state)
             say("making the published tables")
-            with warehouse.writer(working, settings) as connection:
+            warehouse.remove_database(working)
+            with warehouse.writer(working, settings, built=built) as connection:
+                warehouse.create_views_of_built(connection)
                 for name in ("trajectory_means", "check_findings"):
                     warehouse.create_result_view(connection, name, settings.paths.results / f"{name}.parquet")
             run_dbt(
@@ -95,9 +97,11 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
                     "disclosure_profile": profile.name,
                     "dates_are_calendar": _dates_are_calendar(state),
                 },
+                target="publication",
+                built=built,
             )
             say("attacking them")
-            with warehouse.writer(working, settings) as connection:
+            with warehouse.writer(working, settings, built=built) as connection:
                 release_id = _release_id(state, profile.name, settings)
                 earlier, unreadable = _earlier_releases(settings, but=release_id)
                 dropped, audit, tables = _audited(

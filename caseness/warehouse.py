@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import duckdb  # heavy: the children that read deliveries do without it
 
 RAW_SCHEMA = "raw"
+BUILT = "built"
 _BLOCK_BYTES = 1 << 22
 _DAMAGE_WORDS = (
     "orrupt",
@@ -42,8 +43,11 @@ def quote_literal(text: str) -> str:
 
 
 @contextmanager
-def writer(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-write connection within the memory and threads of the settings; checkpointed on success."""
+def writer(path: Path, settings: Settings, *, built: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-write connection within the memory and threads of the settings; checkpointed on success.
+
+    ``built`` is another database to read as catalog ``built``.
+    """
     import duckdb
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +64,8 @@ def writer(path: Path, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection
     )
     try:
         connection.execute("set TimeZone = 'UTC'")
+        if built:
+            connection.execute(f"attach {quote_literal(str(built))} as {BUILT} (read_only)")
         yield connection
         connection.execute("checkpoint")
     finally:
@@ -158,6 +164,38 @@ def create_raw_view(
         for name, kind in columns.items()
     )
     connection.execute(f"create or replace view {target} as select {chosen} from {source}")
+
+
+def create_views_of_built(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give an empty database every name of the attached build: its tables as views over them, its views as they are.
+
+    Millions of rows need not be copied to be read, and what is made from them can not change them.
+    """
+    import duckdb
+
+    tables = connection.execute(
+        f"select schema_name, table_name from duckdb_tables() where database_name = '{BUILT}' order by all"
+    ).fetchall()
+    views = connection.execute(
+        f"select schema_name, sql from duckdb_views() where database_name = '{BUILT}' and not internal order by all"
+    ).fetchall()
+    for schema in sorted({row[0] for row in (*tables, *views)}):
+        connection.execute(f"create schema if not exists {quote_identifier(schema)}")
+    for schema, table in tables:
+        name = f"{quote_identifier(schema)}.{quote_identifier(table)}"
+        connection.execute(f"create view {name} as select * from {BUILT}.{name}")
+    waiting = [str(sql) for _, sql in views]
+    while waiting:  # a view may read another, and nothing tells which comes first
+        left: list[str] = []
+        for sql in waiting:
+            try:
+                connection.execute(sql)
+            except duckdb.CatalogException as error:
+                left.append(sql)
+                missing = error
+        if len(left) == len(waiting):
+            raise missing
+        waiting = left
 
 
 def create_result_view(connection: duckdb.DuckDBPyConnection, name: str, file: Path) -> None:

@@ -44,3 +44,10 @@
 {% macro cohort_code(columns, place) -%}
     {{ columns[place] ~ '_code' if columns | length > place else '0' }}
 {%- endmacro %}
+
+{#- People in rows of cohort_codes that were counted together by is_owned and person_code: those of one course are as many
+    as their courses, those of several count once. -#}
+{% macro people_among(rows) -%}
+    {{ caseness.sum_where(rows ~ '.courses', rows ~ '.is_owned and ' ~ rows ~ '.person_code is null') }}
+    + count(distinct {{ rows }}.person_code)
+{%- endmacro %}

@@ -21,6 +21,11 @@
     sum(case when {{ condition }} then 1 else 0 end)
 {%- endmacro %}
 
+{#- The sum of a number over the rows for which a condition holds. -#}
+{% macro sum_where(number, condition) -%}
+    sum(case when {{ condition }} then {{ number }} else 0 end)
+{%- endmacro %}
+
 {#- Whether a condition holds for any row of the group. -#}
 {% macro any_where(condition) -%}
     max(case when {{ condition }} then 1 else 0 end) = 1

@@ -3,19 +3,45 @@ with episodes as (
     select * from {{ ref('episodes') }}
 ),
 
+codes as (
+    select * from {{ ref('cohort_codes') }}
+),
+
 periods as (
     select * from {{ ref('stg_quality__measurement_periods') }}
 ),
 
+courses as (
+    select
+        episodes.*,
+        codes.is_owned,
+        codes.person_code
+    from episodes
+    inner join codes on episodes.referral_id = codes.referral_id
+),
+
 dated as (
-    select person_id, 'referrals_received' as stage, referral_received_date as stage_date from episodes
+    select 'referrals_received' as stage, referral_received_date as stage_date, is_owned, person_code from courses
     union all
-    select person_id, 'first_treatments' as stage, first_treatment_date as stage_date from episodes
+    select 'first_treatments' as stage, first_treatment_date as stage_date, is_owned, person_code from courses
     union all
-    select person_id, 'finished_courses' as stage, discharge_date as stage_date from episodes
+    select 'finished_courses' as stage, discharge_date as stage_date, is_owned, person_code from courses
     where has_finished_course
     union all
-    select person_id, 'discharged' as stage, discharge_date as stage_date from episodes
+    select 'discharged' as stage, discharge_date as stage_date, is_owned, person_code from courses
+),
+
+-- A day's people of one course are one number; those of several stay apart, to count once a period.
+by_day as (
+    select
+        stage,
+        stage_date,
+        is_owned,
+        person_code,
+        count(*) as courses
+    from dated
+    where stage_date is not null
+    group by stage, stage_date, is_owned, person_code
 ),
 
 -- Every stage, so that one that nobody reached is a zero and not a gap.
@@ -29,12 +55,12 @@ stages as (
 counted as (
     select
         periods.period_id,
-        dated.stage,
-        count(*) as episodes_true,
-        count(distinct dated.person_id) as episodes_people
-    from dated
-    inner join periods on dated.stage_date >= periods.period_start and dated.stage_date <= periods.period_end
-    group by periods.period_id, dated.stage
+        by_day.stage,
+        sum(by_day.courses) as episodes_true,
+        {{ people_among('by_day') }} as episodes_people
+    from by_day
+    inner join periods on by_day.stage_date >= periods.period_start and by_day.stage_date <= periods.period_end
+    group by periods.period_id, by_day.stage
 ),
 
 final as (

@@ -1,3 +1,4 @@
+{%- set kinds = ['all', 'complete', 'prorated', 'total_only'] %}
 with assessments as (
     select * from {{ ref('assessments') }}
 ),
@@ -6,47 +7,47 @@ instruments as (
     select * from {{ ref('instruments') }}
 ),
 
-judged as (
+-- A person's answers are many; each counts as a score, and the person once.
+by_person as (
     select
         instrument_code,
         person_id,
-        'complete' as completeness
+        count(*) as all_scores,
+        {{ count_where('total_complete_case is not null') }} as complete_scores,
+        {{ count_where('is_prorated') }} as prorated_scores,
+        {{ count_where(
+            "total_prorated is null and items_answered = 0 and measure_total_basis = 'submitted'"
+        ) }} as total_only_scores
     from assessments
-    where total_complete_case is not null
-    union all
+    group by instrument_code, person_id
+),
+
+together as (
     select
         instrument_code,
-        person_id,
-        'prorated' as completeness
-    from assessments
-    where is_prorated
-    union all
-    select
-        instrument_code,
-        person_id,
-        'total_only' as completeness
-    from assessments
-    where total_prorated is null and items_answered = 0 and measure_total_basis = 'submitted'
-    union all
-    select
-        instrument_code,
-        person_id,
-        'all' as completeness
-    from assessments
+        {%- for kind in kinds %}
+        sum({{ kind }}_scores) as {{ kind }}_scores,
+        {{ count_where('person_id is not null and ' ~ kind ~ '_scores > 0') }} as {{ kind }}_people
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from by_person
+    group by instrument_code
 ),
 
 counted as (
+    {%- for kind in kinds %}
     select
         instrument_code,
-        completeness,
-        count(*) as scores_true,
-        count(distinct person_id) as scores_people
-    from judged
-    group by instrument_code, completeness
+        '{{ kind }}' as completeness,
+        {{ kind }}_scores as scores_true,
+        {{ kind }}_people as scores_people
+    from together
+    {{ "union all" if not loop.last }}
+    {%- endfor %}
 ),
 
 kinds as (
-    {%- for kind in ['all', 'complete', 'prorated', 'total_only'] %}
+    {%- for kind in kinds %}
     select '{{ kind }}' as completeness
     {{ "union all" if not loop.last }}
     {%- endfor %}

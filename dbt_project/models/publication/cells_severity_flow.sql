@@ -6,6 +6,10 @@ episodes as (
     select * from {{ ref('episodes') }}
 ),
 
+codes as (
+    select * from {{ ref('cohort_codes') }}
+),
+
 flow_weeks as (
     select * from {{ ref('flow_weeks') }}
 ),
@@ -20,11 +24,12 @@ bands as (
 reachable as (
     select
         episodes.referral_id,
-        episodes.person_id,
+        codes.is_owned,
+        codes.person_code,
         flow_weeks.from_week,
-        flow_weeks.to_week,
-        flow_weeks.window_weeks
+        flow_weeks.to_week
     from episodes
+    inner join codes on episodes.referral_id = codes.referral_id
     cross join flow_weeks
     where
         episodes.first_treatment_date is not null
@@ -32,63 +37,77 @@ reachable as (
         >= 7 * (flow_weeks.to_week + 1)
 ),
 
-starting as (
+windowed as (
     select
-        reachable.referral_id,
-        reachable.from_week,
+        trajectories.referral_id,
         trajectories.instrument_code,
-        {{ latest_present('trajectories.severity_band', 'trajectories.week_of_treatment') }} as band
-    from reachable
-    inner join trajectories on reachable.referral_id = trajectories.referral_id
-    where
-        (reachable.from_week = 0 and trajectories.is_baseline)
-        or (
-            reachable.from_week > 0
-            and trajectories.week_of_treatment > reachable.from_week - reachable.window_weeks
-            and trajectories.week_of_treatment <= reachable.from_week
-        )
-    group by reachable.referral_id, reachable.from_week, trajectories.instrument_code
+        trajectories.week_of_treatment,
+        flow_weeks.from_week,
+        flow_weeks.to_week,
+        case
+            when
+                (flow_weeks.from_week = 0 and trajectories.is_baseline)
+                or (
+                    flow_weeks.from_week > 0
+                    and trajectories.week_of_treatment > flow_weeks.from_week - flow_weeks.window_weeks
+                    and trajectories.week_of_treatment <= flow_weeks.from_week
+                )
+                then trajectories.severity_band
+        end as from_band,
+        case
+            when
+                trajectories.week_of_treatment > flow_weeks.to_week - flow_weeks.window_weeks
+                and trajectories.week_of_treatment <= flow_weeks.to_week
+                then trajectories.severity_band
+        end as to_band
+    from trajectories
+    cross join flow_weeks
 ),
 
-ending as (
+seen as (
     select
-        reachable.referral_id,
-        reachable.to_week,
-        trajectories.instrument_code,
-        {{ latest_present('trajectories.severity_band', 'trajectories.week_of_treatment') }} as band
-    from reachable
-    inner join trajectories on reachable.referral_id = trajectories.referral_id
-    where
-        trajectories.week_of_treatment > reachable.to_week - reachable.window_weeks
-        and trajectories.week_of_treatment <= reachable.to_week
-    group by reachable.referral_id, reachable.to_week, trajectories.instrument_code
+        referral_id,
+        instrument_code,
+        from_week,
+        to_week,
+        {{ latest_present('from_band', 'week_of_treatment') }} as from_band,
+        {{ latest_present('to_band', 'week_of_treatment') }} as to_band
+    from windowed
+    where from_band is not null or to_band is not null
+    group by referral_id, instrument_code, from_week, to_week
 ),
 
 instruments as (
     select distinct instrument_code from bands
 ),
 
+-- Courses of people of one course are one number; those of several stay apart, to count once.
 moved as (
     select
         instruments.instrument_code,
         reachable.from_week,
         reachable.to_week,
-        reachable.referral_id,
-        reachable.person_id,
-        coalesce(starting.band, 'not_answered') as from_band,
-        coalesce(ending.band, 'not_answered') as to_band
+        reachable.is_owned,
+        reachable.person_code,
+        coalesce(seen.from_band, 'not_answered') as from_band,
+        coalesce(seen.to_band, 'not_answered') as to_band,
+        count(*) as courses
     from reachable
     cross join instruments
-    left join starting
+    left join seen
         on
-            reachable.referral_id = starting.referral_id
-            and reachable.from_week = starting.from_week
-            and instruments.instrument_code = starting.instrument_code
-    left join ending
-        on
-            reachable.referral_id = ending.referral_id
-            and reachable.to_week = ending.to_week
-            and instruments.instrument_code = ending.instrument_code
+            reachable.referral_id = seen.referral_id
+            and reachable.from_week = seen.from_week
+            and reachable.to_week = seen.to_week
+            and instruments.instrument_code = seen.instrument_code
+    group by
+        instruments.instrument_code,
+        reachable.from_week,
+        reachable.to_week,
+        reachable.is_owned,
+        reachable.person_code,
+        coalesce(seen.from_band, 'not_answered'),
+        coalesce(seen.to_band, 'not_answered')
 ),
 
 counted as (
@@ -98,8 +117,8 @@ counted as (
         to_week,
         from_band,
         to_band,
-        count(*) as episodes_true,
-        count(distinct person_id) as episodes_people
+        sum(courses) as episodes_true,
+        {{ people_among('moved') }} as episodes_people
     from moved
     group by instrument_code, from_week, to_week, from_band, to_band
 ),
@@ -120,8 +139,8 @@ elsewhere as (
         moved.from_week,
         moved.to_week,
         moved.from_band,
-        count(*) as others_true,
-        count(distinct moved.person_id) as others_people
+        sum(moved.courses) as others_true,
+        {{ people_among('moved') }} as others_people
     from moved
     inner join ranked
         on
