@@ -102,7 +102,9 @@ class Settings(BaseSettings):
         default=None,
         description="File with the pseudonym key (32 bytes or more). Unset: keys/pseudonym.key in the home folder.",
     )
-    memory_limit_megabytes: int = Field(default=3072, ge=256, description="Memory the warehouse engine may use; the program itself needs some 600 MB beside it.")
+    memory_limit_megabytes: int = Field(
+        default=3072, ge=256, description="Memory the warehouse engine may use, beside 600 MB of the program."
+    )
     threads: int = Field(default_factory=default_threads, ge=1, le=256, description="Threads of the warehouse engine.")
     step_timeout_seconds: int = Field(
         default=7200, ge=10, description="Longest time one step may take before it is stopped."
