@@ -46,8 +46,9 @@
 {%- endmacro %}
 
 {#- People in rows of cohort_codes that were counted together by is_owned and person_code: those of one course are as many
-    as their courses, those of several count once. -#}
-{% macro people_among(rows) -%}
-    {{ caseness.sum_where(rows ~ '.courses', rows ~ '.is_owned and ' ~ rows ~ '.person_code is null') }}
-    + count(distinct {{ rows }}.person_code)
+    as their courses, those of several count once. Rows are named where there are several tables. -#}
+{% macro people_among(rows=none) -%}
+    {%- set of = rows ~ '.' if rows else '' -%}
+    {{ caseness.sum_where(of ~ 'courses', of ~ 'is_owned and ' ~ of ~ 'person_code is null') }}
+    + count(distinct {{ of }}person_code)
 {%- endmacro %}

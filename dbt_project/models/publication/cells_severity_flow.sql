@@ -118,7 +118,7 @@ counted as (
         from_band,
         to_band,
         sum(courses) as episodes_true,
-        {{ people_among('moved') }} as episodes_people
+        {{ people_among() }} as episodes_people
     from moved
     group by instrument_code, from_week, to_week, from_band, to_band
 ),
