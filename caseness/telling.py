@@ -117,7 +117,12 @@ def check_words(body: dict[str, Any]) -> str:
 def publish_words(body: dict[str, Any]) -> str:
     """What was published and what the attacker found."""
     audit = body["audit"]
-    headline = audit["headline"]
+    together, headline = audit["together"], audit["headline"]
+    already = together["known_from_earlier_releases_alone"]
+
+    def found(kind: str) -> int:
+        return int(audit[kind] + together[kind])
+
     accuracy = (
         f"rates within {headline['greatest_possible_rate_error_percentage_points']} percentage points, "
         f"counts within {headline['greatest_possible_count_error']}"
@@ -126,10 +131,12 @@ def publish_words(body: dict[str, Any]) -> str:
     )
     return (
         f"release {body['release_id']} under profile {body['disclosure_profile']}\n"
-        f"  audit: {audit['protected_cells']} hidden counts attacked in {audit['families']} families of tables, "
-        f"{audit['recovered_exactly']} recovered, {audit['recovered_within_one']} within one, "
-        f"{audit['unanswered']} unanswered, {audit['seconds']} s\n"
-        f"  headline: {accuracy}\n"
+        f"  audit: {together['protected_cells']:,} hidden counts of outcomes attacked, with "
+        f"{len(audit['earlier_releases_attacked'])} earlier releases, and {audit['protected_cells']:,} of severity flows: "
+        f"{found('recovered_exactly')} recovered, {found('recovered_within_one')} within one, "
+        f"{found('unanswered')} unanswered, {audit['seconds']} s\n"
+        + (f"  known from earlier releases alone: {already:,} counts\n" if already else "")
+        + f"  headline: {accuracy}\n"
         f"  dropped by the audit: {', '.join(body['dropped']) or 'nothing'}"
     )
 
