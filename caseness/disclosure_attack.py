@@ -63,6 +63,12 @@ class Profile:
             return max(low, self.redact_at_or_below + 1), min(high, ceiling)
         return (1 if self.is_zero_shown else 0), self.redact_at_or_below
 
+    def protects(self, count: int | None, status: str) -> bool:
+        """Whether a count may not be recovered: it is hidden, or the first step of a rounding that shows small ones."""
+        if status == "shown" and self.rounding_mode == "midpoint":
+            return self.interval(count, status, NO_CEILING)[1] <= self.rounding_base
+        return status == "suppressed"
+
     def published(self, count: int) -> tuple[int | None, str]:
         """What the macros of ``macros/disclosure`` make of a count of as many people, in whole numbers."""
         if count == 0:
@@ -146,7 +152,7 @@ class Cell:
     """One published count: where it stands, what it says, and the variables that sum to it (``less`` are subtracted).
 
     A hidden numerator is at most ``small``, or the others of its denominator (its variables are ``whole``) are at most
-    ``few``.
+    ``few``. A small count may be protected though a number is shown for it (``is_shown``), which stands for several.
     """
 
     key: Part
@@ -158,6 +164,12 @@ class Cell:
     small: int = 0
     few: int = 0
     less: tuple[Part, ...] = ()
+    is_shown: bool = False
+
+    @property
+    def may_be_of_few(self) -> bool:
+        """Whether it may be larger than the limit and still hidden, as few people are behind it."""
+        return self.is_protected and not self.is_shown
 
 
 def outcome_cells(
@@ -180,7 +192,7 @@ def outcome_cells(
     low, high = profile.interval(row[f"{what}_count"], status, ceiling)
     is_hidden = status == "suppressed"
     if what == "denominator":
-        return [Cell(key, low, high, parts, is_protected=is_hidden)], []
+        return [count_cell(key, row, what, parts, profile, ceiling)], []
     if not is_hidden:
         others = tuple((part, 1) for part in whole) + tuple((part, -1) for part in parts)
         return [Cell(key, max(low, margin + 1), high, parts)], [Relation(others, margin + 1, float("inf"))]
@@ -189,6 +201,18 @@ def outcome_cells(
     own = Cell(key, 0, most, parts, is_protected=True, whole=whole, small=small, few=margin)
     rest = Cell((*key, "others"), 0, float("inf"), whole, is_protected=True, less=parts)
     return [own, rest], []
+
+
+def count_cell(
+    key: Part, row: Mapping[str, Any], what: str, parts: tuple[Part, ...], profile: Profile, ceiling: int = NO_CEILING
+) -> Cell:
+    """A published count, ``what`` of a row, that is judged by itself alone."""
+    count, status = row[f"{what}_count"], row[f"{what}_status"]
+    if status == "not_applicable":
+        return Cell(key, 0, 0, parts)
+    low, high = profile.interval(count, status, ceiling)
+    is_shown = status != "suppressed"
+    return Cell(key, low, high, parts, is_protected=profile.protects(count, status), is_shown=is_shown)
 
 
 @dataclass(frozen=True)
@@ -227,8 +251,15 @@ class System:
     truth: dict[Part, int] = field(default_factory=dict)
     safe: set[Part] = field(default_factory=set)  # protected counts of which nothing has to be asked any more
 
+    def leave_what_is_open(self) -> None:
+        """A count that one release shows exactly, a zero, is not protected because another hides it."""
+        open_ = {cell.parts for cell in self.cells if cell.high == 0 and not cell.less}
+        for cell in self.cells:
+            if cell.parts in open_ and not cell.less:
+                cell.is_protected = False
 
-class _Programme:
+
+class Programme:
     """A system as an integer programme over its base variables, and one switch for each hidden numerator: off, it is
     small; on, the others are few.
     """
@@ -237,7 +268,7 @@ class _Programme:
         """``slack`` is added to what is known of every hidden count, or of those in ``only``."""
 
         def slack_of(cell: Cell) -> int:
-            return slack if cell.is_protected and (only is None or cell.key in only) else 0
+            return slack if cell.may_be_of_few and (only is None or cell.key in only) else 0
 
         names: dict[Part, int] = {}
         for cell in system.cells:
@@ -420,8 +451,9 @@ def attack(system: System, *, seconds: float) -> AttackReport:
     if not protected:
         tried.safe = {cell.key for cell in every}
         return tried
-    for programme, known in _programmes(system):
+    for programme in programmes(system):
         tried = AttackReport(system.family, protected_cells=len(every))
+        known = programme.solution_of(system.truth) if system.truth else None
         _Questions(programme, protected, tried, seconds - (time.monotonic() - started)).ask(known)
         if not tried.contradictions:
             break
@@ -431,16 +463,17 @@ def attack(system: System, *, seconds: float) -> AttackReport:
     return tried
 
 
-def _programmes(system: System) -> Iterator[tuple[_Programme, np.ndarray | None]]:
-    """What the attacker may take the counts for, the narrowest first, and a solution where one is known."""
+def programmes(system: System) -> Iterator[Programme]:
+    """What the attacker may take the counts for, the narrowest first."""
     if system.truth:
-        programme = _Programme(system, slack=_SLACK_COURSES, only=_of_few_people(system))
-        known = programme.solution_of(system.truth)
-        if known is not None:
-            yield programme, known
-            return
+        yield Programme(system, slack=_SLACK_COURSES, only=_of_few_people(system))
     for slack in (0, _SLACK_COURSES):
-        yield _Programme(system, slack=slack), None
+        yield Programme(system, slack=slack)
+
+
+def holds(system: System) -> bool:
+    """Whether the truth is a solution: what is believed may not be so."""
+    return Programme(system, slack=_SLACK_COURSES, only=_of_few_people(system)).solution_of(system.truth) is not None
 
 
 def _of_few_people(system: System) -> set[Part]:
@@ -453,7 +486,7 @@ def _of_few_people(system: System) -> set[Part]:
     for cell in system.cells:
         own = value(cell.parts) - value(cell.less)
         is_small = own <= cell.small or value(cell.whole) - own <= cell.few if cell.whole else own <= cell.high
-        if cell.is_protected and not is_small:
+        if cell.may_be_of_few and not is_small:
             found.add(cell.key)
     return found
 
@@ -463,7 +496,7 @@ class _Questions:
 
     def __init__(
         self,
-        programme: _Programme,
+        programme: Programme,
         protected: Sequence[Cell],
         report: AttackReport,
         seconds: float,

@@ -1,7 +1,4 @@
-"""The audit of a release before it is published: structure, forbidden counts, recomputed rates, and severity flows.
-
-The outcome tables are attacked with everything published so far (``disclosure_union``), the flows here, row by row.
-"""
+"""The audit of a release before it is published: structure, forbidden counts, recomputed rates, headline accuracy."""
 
 from __future__ import annotations
 
@@ -9,41 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caseness.disclosure_attack import NO_CEILING, Cell, Profile, Relation, System
+from caseness.disclosure_attack import NO_CEILING, Profile
 
 Row = Mapping[str, Any]
-
-
-def flow_systems(flow: Sequence[Row], profile: Profile) -> dict[tuple[str, ...], System]:
-    """One system per instrument and pair of weeks.
-
-    The cells stand alone: the starters of the trajectories, who are a margin where every course can be reached, are not
-    attacked together with them.
-    """
-    systems: dict[tuple[str, ...], System] = {}
-    open_rows = {_flow_row(row) for row in flow if row["episodes_status"] != "suppressed"}
-    for row in flow:
-        key = (row["instrument_code"], str(row["from_week"]))
-        system = systems.setdefault(key, System(f"severity flow of {key[0]} from week {key[1]}"))
-        low, high = profile.interval(row["episodes_count"], row["episodes_status"], NO_CEILING)
-        if _flow_row(row) not in open_rows:
-            # Hidden because small, or because everyone moved alike: the attacker can not tell which.
-            low, high = 0, NO_CEILING
-        part = ("flow", str(row["from_band"]), str(row["to_band"]))
-        system.cells.append(Cell(part, low, high, (part,), is_protected=row["episodes_status"] == "suppressed"))
-    # Of a band that is open and that somebody began in it is not true that nearly all moved to one place.
-    parted = open_rows & {_flow_row(row) for row in flow if row["episodes_status"] != "zero"}
-    for (instrument, week), system in systems.items():
-        for cell in system.cells:
-            if (instrument, week, cell.key[1]) in parted:
-                others = [other.key for other in system.cells if other.key[1] == cell.key[1] and other != cell]
-                terms = tuple((other, 1) for other in others)
-                system.relations.append(Relation(terms, profile.all_or_none_margin + 1, float("inf")))
-    return systems
-
-
-def _flow_row(row: Row) -> tuple[str, str, str]:
-    return row["instrument_code"], str(row["from_week"]), str(row["from_band"])
 
 
 def structure_faults(tables: Mapping[str, Sequence[Row]], declared: Iterable[str]) -> list[str]:

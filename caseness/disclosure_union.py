@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -45,6 +45,8 @@ class Published:
     profile: Profile
     overview: Sequence[Row]
     groups: Sequence[Row]
+    # The tables beside the outcomes, by name (``disclosure_beside``).
+    beside: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Row]:
@@ -62,7 +64,7 @@ def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> 
         ceiling = max((_most(row, release.profile) for row in release.overview), default=NO_CEILING)
         own = variables.setdefault(release.build, {})
         for row in release.rows:
-            inside = _inside(row, stretches[row["group_dimension"]])
+            inside = stretches_inside(row, stretches[row["group_dimension"]])
             for what in _COUNTS:
                 cells, relations = _cells(release, row, what, inside, ceiling)
                 own.update(dict.fromkeys(part for cell in cells for part in (*cell.parts, *cell.whole)))
@@ -83,6 +85,7 @@ def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> 
         system.relations += _of_definitions(parts)
     if only_grows:
         system.relations += _growth(releases, variables, stretches)
+    system.leave_what_is_open()
     return system
 
 
@@ -266,7 +269,7 @@ def _growth(
 # --- stretches of days --------------------------------------------------------------------------------------------
 
 
-def _stretches(rows: Iterable[Row]) -> list[Stretch]:
+def stretches_of(rows: Iterable[Row]) -> list[Stretch]:
     """The stretches of days that periods are made of: name, first day, last day."""
     spans = {(row["period_start"], row["period_end"]) for row in rows}
     starts = sorted({start for start, _ in spans} | {end + dt.timedelta(days=1) for _, end in spans})
@@ -287,7 +290,7 @@ def _stretches_by_dimension(releases: Sequence[Published]) -> Stretches:
     found = {}
     for dimension in dimensions:
         finer = [row for row in rows if dimension in (EVERYBODY, row["group_dimension"], *_columns(row))]
-        found[dimension] = _stretches(finer)
+        found[dimension] = stretches_of(finer)
     return found
 
 
@@ -297,7 +300,8 @@ def _pieces(stretches: Stretches, dimension: str, stretch: str, of: str) -> list
     return [name for name, first, _ in stretches[of] if start <= first <= end]
 
 
-def _inside(row: Row, stretches: Sequence[Stretch]) -> list[str]:
+def stretches_inside(row: Row, stretches: Sequence[Stretch]) -> list[str]:
+    """Names of the stretches that the period of a row is made of."""
     return [name for name, day, _ in stretches if row["period_start"] <= day <= row["period_end"]]
 
 

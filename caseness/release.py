@@ -22,6 +22,7 @@ from caseness import (
     build_state,
     disclosure_attack,
     disclosure_audit,
+    disclosure_beside,
     disclosure_scopes,
     disclosure_truth,
     journal,
@@ -30,6 +31,8 @@ from caseness import (
 from caseness.build_state import definitions_hash
 from caseness.dbt_runner import publication_rows, run_dbt
 from caseness.disclosure_attack import System
+from caseness.disclosure_beside import TruthBeside
+from caseness.disclosure_beside_audit import attack_beside
 from caseness.disclosure_union import EVERYBODY, Published, families, systems
 from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError, UsageError
 from caseness.faults import fault_point
@@ -48,6 +51,14 @@ _STATEMENTS = {
 }
 
 
+# What the audit says of the outcomes together, and of the tables beside them, and in all.
+_TOLD = (
+    "protected_cells",
+    "recovered_exactly",
+    "recovered_within_one",
+    "unanswered",
+    "known_from_earlier_releases_alone",
+)
 _NO_CALENDAR = "Its dates are no calendar dates: results by year or quarter are not computable."
 
 
@@ -189,7 +200,8 @@ def _audited(
 ) -> tuple[list[str], dict[str, Any], dict[str, int]]:
     """Audit; what the attacker breaks is dropped where the declaration allows it. Returns drops, report, table sizes.
 
-    Severity flows are attacked one by one, outcomes together with everything published so far (``disclosure_union``).
+    Outcomes are attacked with everything published so far (``disclosure_union``), and so are the tables beside them
+    (``disclosure_beside``).
     """
     names = sorted({row["table_name"] for row in publication_rows()})
     tables = {name: warehouse.table_rows(connection, f"publication.{name}") for name in names}
@@ -200,26 +212,24 @@ def _audited(
             remedy="nothing was published; this is a fault of caseness, please report it",
         )
     started = time.monotonic()
-    attacks, dropped = [], []
-    for key, system in disclosure_audit.flow_systems(tables["pub_severity_flow"], profile).items():
-        left = _ATTACK_SECONDS - (time.monotonic() - started)
-        found = disclosure_attack.attack(system, seconds=max(left, 0.0))
-        attacks.append(found)
-        # A question the attacker could not finish is not an answer: what is unknown is treated as broken.
-        if found.is_safe:
-            continue
-        dropped.append(found.family)
-        connection.execute(
-            "delete from publication.pub_severity_flow where instrument_code = ? and from_week = ?", list(key)
-        )
+    until = started + _ATTACK_SECONDS
+    say = say or (lambda message: None)
+    beside, dropped = attack_beside(
+        connection,
+        earlier,
+        lambda: _this_release(connection, profile, state, layer=0),
+        truth=TruthBeside(connection, str(state["build_id"])) if truth else None,
+        until=until,
+        say=say,
+    )
     together, coarsened = _attacked_together(
         connection,
         profile,
         state,
         earlier,
         truth=truth,
-        until=started + _ATTACK_SECONDS,
-        say=say or (lambda message: None),
+        until=until,
+        say=say,
     )
     dropped += coarsened
     overview = warehouse.table_rows(connection, "publication.pub_service_overview")
@@ -230,19 +240,14 @@ def _audited(
             "a shown headline number is further from the truth than its rounding allows",
             remedy="nothing was published; this is a fault of caseness, please report it",
         )
-    kept = [found for found in attacks if found.family not in dropped]
     audit = {
-        "attacked": "the outcome tables of this and every earlier release together, with their margins by group, by "
-        "period and over all and with what the measures' definitions imply; and each severity flow",
-        "not_attacked": "flows with starters, and statistics",
-        "families": len(attacks),
-        "protected_cells": sum(found.protected_cells for found in attacks),
-        "recovered_exactly": sum(found.recovered_exactly for found in kept),
-        "recovered_within_one": sum(found.recovered_within_one for found in kept),
-        "recovered_before_dropping": sum(found.recovered_exactly + found.recovered_within_one for found in attacks),
-        "unanswered": sum(found.unanswered for found in attacks),
-        "contradictions": sum(found.contradictions for found in attacks),
+        "attacked": "the tables of this and every earlier release together: outcomes with their margins by group, by "
+        "period and over all and with what the measures' definitions imply; activity, completeness, trajectories, "
+        "severity flows and who started; and what the means tell of groups whose own is hidden",
+        "not_attacked": "ties between the outcomes and the other tables; intervals of the model's means",
+        **{name: together[name] + beside[name] for name in _TOLD},
         "together": together,
+        "beside": beside,
         "seconds": round(time.monotonic() - started, 2),
         "time_limit_seconds": _ATTACK_SECONDS,
         "headline": accuracy.published(),
@@ -309,6 +314,10 @@ def _attacked_together(
                 apart = families([_this_release(connection, profile, state, layer=layer)], name)
                 names |= {(*family, "all") for family, system in apart.items() if _contradicts(system, until)}
             removed = removed or [name for name in sorted(names) if _coarsened(connection, *name)]
+            # An earlier release may have told what this one has not: then more of this one goes.
+            removed = removed or [
+                step for measure, dimension, _ in sorted(names) for step in _more(connection, measure, dimension)
+            ]
             if not removed:
                 raise _not_curable(hits, is_contradicted=bool(found.contradictions))
             for measure, dimension, kind in removed:
@@ -329,8 +338,8 @@ def _not_curable(hits: Sequence[tuple[str, ...]], *, is_contradicted: bool) -> C
     )
 
 
-def _published_groups(connection: Any, layer: int) -> list[tuple[str, str, str]]:
-    """(measure, dimension, kind of period) of the groups of one layer, as they stand now."""
+def _published_groups(connection: Any, layer: int | None) -> list[tuple[str, str, str]]:
+    """(measure, dimension, kind of period) of the groups of one layer or of all, as they stand now."""
     table = f"publication.{disclosure_scopes.TABLE}"
     found = connection.execute(
         f"select distinct measure_id, group_dimension, period_kind from {table} order by all"
@@ -338,7 +347,7 @@ def _published_groups(connection: Any, layer: int) -> list[tuple[str, str, str]]
     return [
         (str(measure), str(dimension), str(kind))
         for measure, dimension, kind in found
-        if disclosure_scopes.layer_of(str(dimension), str(kind)) == layer
+        if layer is None or disclosure_scopes.layer_of(str(dimension), str(kind)) == layer
     ]
 
 
@@ -394,6 +403,24 @@ def _coarsened(connection: Any, measure: str, dimension: str, kind: str) -> bool
     return bool(row and row[0])
 
 
+def _more(connection: Any, measure: str, dimension: str) -> list[tuple[str, str, str]]:
+    """Drop the next of a measure that there is: its periods by a dimension, all of that, its groups of two columns that
+    have one in common, and its periods of the whole service."""
+    groups = _published_groups(connection, None)
+    near = sorted({other for own, other, _ in groups if own == measure and _have_a_common_column(other, dimension)})
+    kinds = sorted({kind for own, other, kind in groups if own == measure and other == dimension} - {"all"})
+    whole = connection.execute(
+        "select distinct period_kind from publication.pub_service_overview order by 1"
+    ).fetchall()
+    ladder = [
+        *((measure, dimension, kind) for kind in kinds),
+        (measure, dimension, "all"),
+        *((measure, other, "all") for other in near),
+        *((measure, EVERYBODY, str(kind)) for (kind,) in whole),
+    ]
+    return next(([step] for step in ladder if _coarsened(connection, *step)), [])
+
+
 def _this_release(
     connection: Any, profile: disclosure_attack.Profile, state: dict[str, Any], *, layer: int
 ) -> Published:
@@ -410,6 +437,7 @@ def _this_release(
             for row in groups
             if disclosure_scopes.layer_of(str(row["group_dimension"]), str(row["period_kind"])) <= layer
         ],
+        {name: warehouse.table_rows(connection, f"publication.{name}") for name in disclosure_beside.TABLES},
     )
 
 
@@ -461,6 +489,7 @@ def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published],
         rows: dict[str, dict[tuple[object, ...], dict[str, object]]] = {
             "pub_service_overview": {},
             disclosure_scopes.TABLE: {},
+            **{name: {} for name in disclosure_beside.TABLES},
         }
         for file in manifest["files"]:
             with warehouse.reader(folder / file, settings) as connection:
@@ -474,6 +503,7 @@ def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published],
                 disclosure_attack.profile_of_release(manifest),
                 list(rows["pub_service_overview"].values()),
                 list(rows[disclosure_scopes.TABLE].values()),
+                {name: list(rows[name].values()) for name in disclosure_beside.TABLES},
             )
         )
     return found, unreadable

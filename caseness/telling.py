@@ -117,12 +117,8 @@ def check_words(body: dict[str, Any]) -> str:
 def publish_words(body: dict[str, Any]) -> str:
     """What was published and what the attacker found."""
     audit = body["audit"]
-    together, headline = audit["together"], audit["headline"]
-    already = together["known_from_earlier_releases_alone"]
-
-    def found(kind: str) -> int:
-        return int(audit[kind] + together[kind])
-
+    headline, already = audit["headline"], audit["known_from_earlier_releases_alone"]
+    means = audit["beside"]["protected_means"]
     accuracy = (
         f"rates within {headline['greatest_possible_rate_error_percentage_points']} percentage points, "
         f"counts within {headline['greatest_possible_count_error']}"
@@ -131,11 +127,10 @@ def publish_words(body: dict[str, Any]) -> str:
     )
     return (
         f"release {body['release_id']} under profile {body['disclosure_profile']}\n"
-        f"  audit: {together['protected_cells']:,} hidden counts of outcomes attacked, with "
-        f"{len(audit['earlier_releases_attacked'])} earlier releases, and {audit['protected_cells']:,} of severity flows: "
-        f"{found('recovered_exactly')} recovered, {found('recovered_within_one')} within one, "
-        f"{found('unanswered')} unanswered, {audit['seconds']} s\n"
-        + (f"  known from earlier releases alone: {already:,} counts\n" if already else "")
+        f"  audit: {audit['protected_cells']:,} hidden counts and {means:,} means attacked, "
+        f"with {len(audit['earlier_releases_attacked'])} earlier releases: {audit['recovered_exactly']} recovered, "
+        f"{audit['recovered_within_one']} within one, {audit['unanswered']} unanswered, {audit['seconds']} s\n"
+        + (f"  known from earlier releases alone: {already:,}\n" if already else "")
         + f"  headline: {accuracy}\n"
         f"  dropped by the audit: {', '.join(body['dropped']) or 'nothing'}"
     )

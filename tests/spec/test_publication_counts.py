@@ -35,6 +35,8 @@ FLOW = """
 people scores      from to
 7      8=6,12=2    mild minimal
 8      8=6,12=25   mild severe
+8      8=12,12=2   moderate minimal
+7      8=12,12=25  moderate severe
 """
 # GAD-7: the last score within the two weeks up to week 8 and to week 12, so of weeks 7 and 8 and of 11 and 12.
 WINDOWS = """
@@ -287,6 +289,19 @@ def test_the_severity_flow_counts_people(published: Published, to_band: str, exp
         f"and from_week = 8 and from_band = 'mild' and to_band = '{to_band}'"
     )
     assert found == [expected]
+
+
+def test_a_band_is_hidden_whole_where_few_people_did_not_go_with_most(published: Published) -> None:
+    """Twelve courses of eight people went one way; the twelve that went another are of seven."""
+    assert published.ask(
+        "select others_true, others_people from publication.cells_severity_flow where instrument_code = 'PHQ-9' "
+        "and from_week = 8 and from_band = 'moderate' group by all"
+    ) == [(12, 7)]
+    found = published.ask(
+        "select distinct episodes_count, episodes_status from publication.pub_severity_flow "
+        "where instrument_code = 'PHQ-9' and from_week = 8 and from_band = 'moderate'"
+    )
+    assert found == [_HIDDEN]
 
 
 def test_a_band_is_the_last_score_of_the_two_weeks_up_to_it(published: Published) -> None:

@@ -79,7 +79,7 @@ def _outcome(measure: str, denominator: int | None, numerator: int | None, group
     return row
 
 
-def _tables(overview: list[Row], groups: list[Row], flow: list[Row]) -> Tables:
+def _tables(overview: list[Row], groups: list[Row], flow: list[Row], **more: list[Row]) -> Tables:
     truth = [
         {
             "measure_id": row["measure_id"],
@@ -96,6 +96,7 @@ def _tables(overview: list[Row], groups: list[Row], flow: list[Row]) -> Tables:
         "pub_outcomes_by_group": groups,
         "pub_severity_flow": flow,
         "measure_results": truth,
+        **{f"pub_{name}": rows for name, rows in more.items()},
     }
 
 
@@ -262,6 +263,82 @@ def test_a_headline_beyond_its_rounding_stops_the_release(tmp_path: Path) -> Non
     tables["measure_results"][0].update(numerator_count=103, rate_percent=51.5)
     with pytest.raises(CheckFailedError, match="further from the truth"):
         _audited(tables, tmp_path)
+
+
+# --- the tables beside the outcomes
+
+
+def _year(year: int, count: int | None, stage: str = "discharged") -> Row:
+    """Activity of a year, or of 2022 to 2024 as a whole where the year is 0."""
+    return {
+        "period_id": f"fy_{year}" if year else "all",
+        "period_kind": "financial_year" if year else "all",
+        "period_start": dt.date(year or 2022, 4, 1),
+        "period_end": dt.date((year or 2024) + 1, 3, 31),
+        "stage": stage,
+        "episodes_count": count,
+        "episodes_status": "suppressed" if count is None else "shown",
+    }
+
+
+def _mean(value: str, count: int, mean: float | None, week: int = 0) -> Row:
+    return {
+        "instrument_code": "PHQ-9",
+        "stratum_dimension": "all" if value == "all" else "modality",
+        "stratum_value": value,
+        "week_of_treatment": week,
+        "starters_count": count,
+        "starters_status": "shown",
+        "observed_count": count,
+        "observed_status": "shown",
+        "observed_mean": mean,
+        "observed_ci_low": None if mean is None else mean - 1,
+        "observed_ci_high": None if mean is None else mean + 1,
+        "observed_mean_status": "suppressed" if mean is None else "shown",
+        "model_mean": None,
+        "model_status": "not_applicable",
+    }
+
+
+def _calmly(tmp_path: Path, **more: list[Row]) -> tuple[list[str], Tables]:
+    return _audited(_tables([_CALM[0]], _CALM[1:], _FLOW, **more), tmp_path)
+
+
+def test_activity_that_tells_a_year_loses_the_years_of_its_stage(tmp_path: Path) -> None:
+    """At most 22 in all, of which 13 and 8 at least in two years: one in the third."""
+    told = [_year(2022, 15), _year(2023, 10), _year(2024, None), _year(0, 20)]
+    calm = [{**row, "stage": "referrals_received"} for row in (*told[:3], _year(0, 25))]
+    dropped, left = _calmly(tmp_path, activity=[*told, *calm])
+    assert dropped == ["discharged by financial_year"]
+    assert [row["period_id"] for row in left["pub_activity"] if row["stage"] == "discharged"] == ["all"]
+    assert sum(row["stage"] == "referrals_received" for row in left["pub_activity"]) == 4
+
+
+def test_completeness_that_tells_a_kind_loses_the_kinds(tmp_path: Path) -> None:
+    def kind(name: str, count: int | None) -> Row:
+        status = "suppressed" if count is None else "shown"
+        return {"instrument_code": "PHQ-9", "completeness": name, "scores_count": count, "scores_status": status}
+
+    told = [kind("all", 20), kind("complete", 15), kind("prorated", 10), kind("total_only", None)]
+    dropped, left = _calmly(tmp_path, score_completeness=told)
+    assert dropped == ["completeness of PHQ-9"]
+    assert [row["completeness"] for row in left["pub_score_completeness"]] == ["all"]
+
+
+def test_a_mean_that_is_left_of_the_whole_costs_the_modalities_of_its_week(tmp_path: Path) -> None:
+    rows = [_mean(*row, week=week) for week in (0, 1) for row in (("all", 60, 5.0), ("video", 40, 5.0))]
+    dropped, left = _calmly(tmp_path, trajectories=[*rows, _mean("text", 20, None)])
+    assert dropped == ["trajectory of PHQ-9 in week 0 by modality"]
+    kept = [(row["stratum_value"], row["week_of_treatment"]) for row in left["pub_trajectories"]]
+    assert kept == [("all", 0), ("all", 1), ("video", 1)]
+
+
+def test_tables_beside_the_outcomes_that_contradict_each_other_do_not_stay(tmp_path: Path) -> None:
+    """Of 18 to 22 in all there can not be 48 in a year: a rule was not kept."""
+    told = [_year(2022, 50), _year(2023, None), _year(2024, None), _year(0, 20)]
+    dropped, left = _calmly(tmp_path, activity=told)
+    assert dropped == ["all of pub_activity"]
+    assert left["pub_activity"] == []
 
 
 # --- fatal rules

@@ -260,19 +260,3 @@ def test_what_a_manifest_says_of_accuracy_follows_from_published_numbers() -> No
     assert said[0].measured_rate_error_percentage_points != said[1].measured_rate_error_percentage_points
     wrong = {**truths[0], "numerator_count": 1010, "rate_percent": 100 * 1010 / 1047}
     assert not disclosure_audit.headline_accuracy([row], [wrong], profile).is_within_the_rule
-
-
-def test_a_band_that_nobody_began_in_contradicts_nothing() -> None:
-    """Its zeros are shown, though it has no others: the rule of all or none asks for somebody."""
-    where = {"instrument_code": "PHQ-9", "from_week": 0, "to_week": 4}
-    counts = {("mild", "mild"): 20, ("mild", "severe"): 20, ("severe", "mild"): 0, ("severe", "severe"): 0}
-    flow = [
-        {**where, "from_band": start, "to_band": end, "episodes_count": n, "episodes_status": "shown" if n else "zero"}
-        for (start, end), n in counts.items()
-    ]
-    hidden = {**where, "from_band": "mild", "to_band": "moderate", "episodes_count": None}
-    flow.append({**hidden, "episodes_status": "suppressed"})
-    (system,) = disclosure_audit.flow_systems(flow, disclosure_profile("opensafely")).values()
-    found = attack(system, seconds=30)
-    assert found.protected_cells == 1
-    assert found.is_safe

@@ -103,7 +103,7 @@ def test_the_truth_makes_no_count_safer(profile: disclosure_attack.Profile) -> N
 def test_a_truth_that_breaks_a_published_count_is_no_solution() -> None:
     system = System("x", [Cell(("a",), 8, 12, (("a",),)), Cell(("b",), 1, 7, (("b",),), is_protected=True)])
     system.relations = [Relation(((("a",), 1), (("b",), 1)), 14, 14)]
-    programme = disclosure_attack._Programme(system, slack=0)
+    programme = disclosure_attack.Programme(system, slack=0)
     assert programme.solution_of({("a",): 10, ("b",): 4}) is not None
     assert programme.solution_of({("a",): 10, ("b",): 5}) is None
     assert programme.solution_of({("a",): 10}) is None
