@@ -437,7 +437,7 @@ class Programme:
         return bool(is_within and (whole >= self._bounds.lb).all() and (whole <= self._bounds.ub).all())
 
 
-def attack(system: System, *, seconds: float) -> AttackReport:
+def attack(system: System, *, seconds: float, workers: int = 2) -> AttackReport:
     """Bound every protected cell of ``system``. A question that is not answered within its nodes is unanswered.
 
     A count may be hidden because few people are behind many courses. Where the truth is known, the attacker allows for
@@ -454,7 +454,8 @@ def attack(system: System, *, seconds: float) -> AttackReport:
     for programme in programmes(system):
         tried = AttackReport(system.family, protected_cells=len(every))
         known = programme.solution_of(system.truth) if system.truth else None
-        _Questions(programme, protected, tried, seconds - (time.monotonic() - started)).ask(known)
+        left = seconds - (time.monotonic() - started)
+        _Questions(programme, protected, tried, left, workers=workers).ask(known)
         if not tried.contradictions:
             break
     if not tried.contradictions:
@@ -500,7 +501,10 @@ class _Questions:
         protected: Sequence[Cell],
         report: AttackReport,
         seconds: float,
+        *,
+        workers: int,
     ) -> None:
+        self._workers = workers
         self._programme = programme
         self._protected = protected
         self._report = report
@@ -556,7 +560,7 @@ class _Questions:
             weights = np.zeros(len(self._protected))
             weights[left] = chance.choice([-1.0, 1.0], len(left)) if number else 1.0
             target, left_seconds = self._sum_of(weights), self._until - time.monotonic()
-            with ThreadPoolExecutor(2) as pool:
+            with ThreadPoolExecutor(self._workers) as pool:
                 both = [
                     pool.submit(self._programme.another, target, sign, first, seconds=left_seconds) for sign in (1, -1)
                 ]

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from caseness.disclosure_attack import NO_CEILING, Cell, Part, Relation, System, count_cell
 from caseness.disclosure_means import Hidden, MeanSystem, at_most, counts_that_agree, greatest_score
-from caseness.disclosure_union import EVERYBODY, Published, stretches_inside, stretches_of
+from caseness.disclosure_union import EVERYBODY, Published, recent_builds, stretches_inside, stretches_of
 
 Row = Mapping[str, Any]
 Name = tuple[str, ...]
@@ -43,10 +43,20 @@ def systems_beside(releases: Sequence[Published]) -> dict[Name, tuple[System, bo
         ("courses", _ALL_REACHED, _ALL_PARTED): (_courses(last, all_reached=True, all_parted=True), True),
     }
     if len(last) < len(releases):
-        for name, make in (("activity", _activity), ("scores", _scores), ("courses", _courses)):
-            system = make(releases)
-            system.relations += _growth(releases, system)
-            found[name, _ONLY_GROWS] = system, True
+        recent = recent_builds(releases)
+        joint = [release for release in releases if release.build in recent]
+        grown: dict[Name, System] = {("activity",): _activity(joint), ("scores",): _scores(joint)}
+        # Piece by piece, so that each stays small however many releases there are.
+        for instrument, leg in sorted({(str(row["instrument_code"]), _leg(row)) for row in _all_rows(joint, FLOW)}):
+            grown["courses", instrument, *leg] = _courses(
+                [_only(one, FLOW, instrument_code=instrument, from_week=int(leg[0])) for one in joint]
+            )
+        for instrument in sorted({str(row["instrument_code"]) for row in _all_rows(joint, TRAJECTORIES)}):
+            whole = {"instrument_code": instrument, "stratum_dimension": EVERYBODY}
+            grown["courses", instrument] = _courses([_only(one, TRAJECTORIES, **whole) for one in joint])
+        for name, system in grown.items():
+            system.relations += _growth(joint, system)
+            found[*name, _ONLY_GROWS] = system, True
     for system, _ in found.values():
         system.leave_what_is_open()
     return {name: (system, is_belief) for name, (system, is_belief) in found.items() if system.cells}
@@ -54,6 +64,20 @@ def systems_beside(releases: Sequence[Published]) -> dict[Name, tuple[System, bo
 
 def _rows(release: Published, table: str) -> Sequence[Row]:
     return release.beside.get(table, ())
+
+
+def _all_rows(releases: Sequence[Published], table: str) -> list[Row]:
+    return [row for release in releases for row in _rows(release, table)]
+
+
+def _only(release: Published, table: str, **values: object) -> Published:
+    """A release with some rows of one table alone."""
+    rows = [row for row in _rows(release, table) if all(row[name] == value for name, value in values.items())]
+    return replace(release, beside={table: rows})
+
+
+def _leg(row: Row) -> tuple[str, str]:
+    return str(row["from_week"]), str(row["to_week"])
 
 
 def _parts_of(system: System) -> list[Part]:
@@ -69,7 +93,7 @@ def _equal(some: Sequence[Part], whole: Sequence[Part]) -> Relation:
 
 def _activity(releases: Sequence[Published]) -> System:
     system = System("activity")
-    stretches = stretches_of(row for release in releases for row in _rows(release, ACTIVITY))
+    stretches = stretches_of(_all_rows(releases, ACTIVITY))
     for release in releases:
         for row in _rows(release, ACTIVITY):
             stage = str(row["stage"])
@@ -254,7 +278,8 @@ def mean_systems(releases: Sequence[Published]) -> dict[Name, MeanSystem]:
             found[name] = _means(last, instrument, week, statistic)
             found[*name, _ALL_PARTED] = _means(last, instrument, week, statistic, all_parted=True)
         if len(last) < len(releases):
-            found[_OBSERVED.column, instrument, str(week), _ONLY_GROWS] = _added(releases, instrument, week)
+            joint = [release for release in releases if release.build in recent_builds(releases)]
+            found[_OBSERVED.column, instrument, str(week), _ONLY_GROWS] = _added(joint, instrument, week)
     return {name: means for name, means in found.items() if means.hidden}
 
 
@@ -351,7 +376,7 @@ def _growth(releases: Sequence[Published], system: System) -> list[Relation]:
     known = set(parts)
     builds = {release.build: release.as_of for release in releases}
     order = list(builds)
-    ends = {name: end for name, _, end in stretches_of(row for release in releases for row in _rows(release, ACTIVITY))}
+    ends = {name: end for name, _, end in stretches_of(_all_rows(releases, ACTIVITY))}
     found = []
     for part in parts:
         build, what, *place = part

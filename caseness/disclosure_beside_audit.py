@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from caseness import disclosure_attack
@@ -49,10 +50,8 @@ def attack_beside(
     the week; of severity flows the whole flow. Returns what the manifest says, and what was dropped.
     """
     facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "protected_means": 0, "questions": 0}
-    before = _attacked(earlier, None, None, until, lambda message: None) if earlier else _Found()
-    already = {name: width for name, width in before.hits.items() if width is not None}
-    facts["known_from_earlier_releases_alone"] = len(already)
     dropped: list[str] = []
+    told_before: set[Part] = set()
     unsafe: set[Name] | None = None
     while True:
         found = _attacked([*earlier, this()], unsafe, truth, until, say)
@@ -61,7 +60,11 @@ def attack_beside(
         facts["questions"] += found.questions
         facts["protected_cells"] = max(facts["protected_cells"], found.cells)
         facts["protected_means"] = max(facts["protected_means"], found.means)
-        hits = [hit for hit, width in found.hits.items() if not _was_known(already.get(hit), width)]
+        hits = list(found.hits)
+        if hits and earlier:  # what earlier releases gave away by themselves can not be taken back
+            before = _attacked(earlier, found.unsafe, truth, until, say).hits
+            hits = [hit for hit, width in found.hits.items() if not _was_known(before.get(hit), width)]
+            told_before |= set(found.hits) - set(hits)
         if not hits and not found.contradicted:
             break
         steps = [step for hit in sorted(hits) for step in _first_that_is_there(connection, _ladder(connection, hit))]
@@ -75,6 +78,7 @@ def attack_beside(
                 remedy="nothing was published; choose a stricter disclosure_profile or fewer measurement periods",
             )
         dropped += [told for _, _, _, told in removed]
+    facts["known_from_earlier_releases_alone"] = len(told_before)
     facts |= {"recovered_exactly": 0, "recovered_within_one": 0, "unanswered": 0}
     return facts, sorted(set(dropped))
 
@@ -93,10 +97,9 @@ def _attacked(
     releases: Sequence[Published], only: Iterable[Name] | None, truth: TruthBeside | None, until: float, say: Progress
 ) -> _Found:
     found = _Found()
-    for name, (system, is_belief) in systems_beside(releases).items():
-        if only is not None and name not in only:
-            continue
-        say(f"attacking {name[0]}" + (f", {name[1]}" if len(name) > 1 else ""))
+    chosen = {name: one for name, one in systems_beside(releases).items() if only is None or name in only}
+    for name, (system, is_belief) in chosen.items():
+        say("attacking " + ", ".join(name))
         system.truth = truth.of(system) if truth else {}
         if is_belief and system.truth and not disclosure_attack.holds(system):
             continue  # what is believed is not so
@@ -111,16 +114,20 @@ def _attacked(
         if report.hits or report.contradictions:
             found.unsafe.add(name)
     say("attacking the means of the trajectories")
-    for name, means in mean_systems(releases).items():
-        if only is not None and name not in only:
-            continue
-        means.system.truth = truth.of(means.system) if truth else {}
-        if means.is_refuted:
-            continue
-        known = known_means(means, seconds=max(until - time.monotonic(), 0.0))
-        found.means += len(means.hidden)
-        found.hits |= {(*name, *group): width for group, width in known.items()}
-        if known:
+    means = {name: one for name, one in mean_systems(releases).items() if only is None or name in only}
+    for one in means.values():
+        one.system.truth = truth.of(one.system) if truth else {}
+    means = {name: one for name, one in means.items() if not one.is_refuted}
+    with ThreadPoolExecutor(2) as pool:
+        waiting = {
+            name: pool.submit(known_means, one, seconds=max(until - time.monotonic(), 0.0))
+            for name, one in means.items()
+        }
+        known = {name: one.result() for name, one in waiting.items()}
+    found.means = sum(len(one.hidden) for one in means.values())
+    for name, widths in known.items():
+        found.hits |= {(*name, *group): width for group, width in widths.items()}
+        if widths:
             found.unsafe.add(name)
     return found
 

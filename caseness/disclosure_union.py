@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 Stretch = tuple[str, dt.date, dt.date]
 Stretches = Mapping[str, Sequence[Stretch]]
 EVERYBODY = "all"
+_MOST_BUILDS = 4
 _COUNTS = ("denominator", "numerator")
 _KEYS = ("group_dimension", "group_value", "measure_id", "period_id")
 _DENOMINATOR_COLUMNS = (
@@ -55,8 +56,11 @@ class Published:
         return sorted([*whole, *self.groups], key=lambda row: tuple(str(row[name]) for name in _KEYS))
 
 
-def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> System:
-    """One system over releases, oldest first. Every hidden count is protected: a new release may tell an old one's."""
+def union_system(releases: Sequence[Published], *, only_grows: bool = False, older: Sequence[Published] = ()) -> System:
+    """One system over releases, oldest first. Every hidden count is protected: a new release may tell an old one's.
+
+    With ``only_grows`` what ``older`` ones show is the least that there has been since.
+    """
     system = System("everything published")
     stretches = _stretches_by_dimension(releases)
     variables: dict[str, dict[Part, None]] = {}
@@ -85,6 +89,7 @@ def union_system(releases: Sequence[Published], *, only_grows: bool = False) -> 
         system.relations += _of_definitions(parts)
     if only_grows:
         system.relations += _growth(releases, variables, stretches)
+        system.cells += _least(older, variables, stretches)
     system.leave_what_is_open()
     return system
 
@@ -102,12 +107,19 @@ def systems(releases: Sequence[Published]) -> dict[tuple[str, ...], tuple[System
         for dimensions in _tied(row for release in last for row in release.groups) or [{EVERYBODY}]
     }
     if len(last) < len(releases):
+        recent = recent_builds(releases)
         families = sorted({(row["measure_id"], row["group_dimension"]) for release in releases for row in release.rows})
         for measure, dimension in families:
             dimensions = {dimension, *dimension.split("+")}
             parts = [_part_of(release, measure, dimensions) for release in releases]
-            found[measure, dimension] = union_system(parts, only_grows=True), True
+            joint, older = ([one for one in parts if (one.build in recent) == is_in] for is_in in (True, False))
+            found[measure, dimension] = union_system(joint, only_grows=True, older=older), True
     return found
+
+
+def recent_builds(releases: Sequence[Published]) -> set[str]:
+    """The builds whose releases are taken together; of older ones each count bounds later ones by itself."""
+    return set(list(dict.fromkeys(release.build for release in releases))[-_MOST_BUILDS:])
 
 
 def families(releases: Sequence[Published], name: Collection[str]) -> dict[tuple[str, str], System]:
@@ -263,6 +275,31 @@ def _growth(
             newer = next((build for build in order[place + 1 :] if (build, *part[1:]) in variables[build]), None)
             if newer is not None and ends[part[3], part[-1]] <= builds[older]:
                 found.append(Relation(((part, 1), ((newer, *part[1:]), -1)), float("-inf"), 0))
+    return found
+
+
+def _least(older: Sequence[Published], variables: Mapping[str, Iterable[Part]], stretches: Stretches) -> list[Cell]:
+    """Shown counts of older releases, as the least that there was in what had ended."""
+    if not older or not variables:
+        return []
+    oldest = next(iter(variables))
+    known = set(variables[oldest])
+    found = []
+    for release in older:
+        for row in release.rows:
+            own = stretches.get(str(row["group_dimension"]), ())
+            inside = [
+                (name, first, last) for name, first, last in own if row["period_start"] <= first <= row["period_end"]
+            ]
+            is_whole = inside and inside[0][1] == row["period_start"] and inside[-1][2] == row["period_end"]
+            if not is_whole or row["period_end"] > release.as_of:
+                continue
+            for what in _COUNTS:
+                if row[f"{what}_status"] == "shown":
+                    parts = tuple(_variable(replace(release, build=oldest), row, what, name) for name, *_ in inside)
+                    low, _ = release.profile.interval(row[f"{what}_count"], "shown", NO_CEILING)
+                    if known.issuperset(parts):
+                        found.append(Cell((release.release_id, "least", *parts[0]), low, float("inf"), parts))
     return found
 
 

@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -276,10 +277,7 @@ def _attacked_together(
     """
     facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "questions": 0, "collided": []}
     dropped: list[str] = []
-    # What earlier releases gave away by themselves can not be taken back; it is said, and not counted again.
-    before = _attack_all(systems(earlier), until, say)[0].hits if earlier else {}
-    already = {key: width for key, width in before.items() if width is not None}
-    facts["known_from_earlier_releases_alone"] = len(already)
+    before = _Before(earlier, truth, until, say)
     for layer in disclosure_scopes.LAYERS:
         added = _published_groups(connection, layer)
         if layer and not added:
@@ -305,7 +303,7 @@ def _attacked_together(
             facts["rounds"] += 1
             facts["questions"] += found.questions
             facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
-            hits = [hit for hit, width in found.hits.items() if not _was_known(already.get(hit), width)]
+            hits = before.not_told(found.hits, unsafe)
             if not hits and not contradicted:
                 break
             names = {(hit[2], hit[3], _kind_of(connection, hit[5])) for hit in hits}
@@ -325,7 +323,41 @@ def _attacked_together(
                 facts["collided"].append(told)
                 dropped.append(told)
     facts |= {"recovered_exactly": 0, "recovered_within_one": 0, "unanswered": 0}
+    facts["known_from_earlier_releases_alone"] = len(before.told)
     return facts, sorted(set(dropped))
+
+
+class _Before:
+    """What earlier releases gave away by themselves: it can not be taken back, so it is said, and not counted again.
+
+    It is asked only of what is hit, and once.
+    """
+
+    def __init__(
+        self, earlier: Sequence[Published], truth: disclosure_truth.Truth | None, until: float, say: Progress
+    ) -> None:
+        self._systems = systems(earlier) if earlier else {}
+        for system, _ in self._systems.values():
+            system.truth = truth.of(system) if truth else {}
+        self._until, self._say = until, say
+        self._asked: set[Name] = set()
+        self._widths: dict[Name, int] = {}
+        self.told: set[Name] = set()
+
+    def not_told(self, hits: Mapping[Name, int | None], where: Collection[Name]) -> list[Name]:
+        """The hits of some systems that earlier releases do not tell as well by themselves."""
+        asked = {
+            name: (system, is_belief)
+            for name, (system, is_belief) in self._systems.items()
+            if name not in self._asked and any(name == one or (not is_belief and set(name) & set(one)) for one in where)
+        }
+        self._asked |= set(asked)
+        if hits and asked:
+            found = _attack_all(asked, self._until, self._say)[0].hits
+            self._widths |= {hit: width for hit, width in found.items() if width is not None}
+        told = {hit for hit, width in hits.items() if _was_known(self._widths.get(hit), width)}
+        self.told |= told
+        return [hit for hit in hits if hit not in told]
 
 
 def _not_curable(hits: Sequence[tuple[str, ...]], *, is_contradicted: bool) -> CheckFailedError:
@@ -451,9 +483,24 @@ def _attack_all(
     """
     whole = disclosure_attack.AttackReport("everything published")
     unsafe, contradicted, safe = set(), set(), {}
-    for number, (name, (system, is_belief)) in enumerate(attacked.items(), start=1):
-        say(f"attacking everything published so far: {number} of {len(attacked)}, {' by '.join(name)}")
-        found = disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0))
+    done = 0
+
+    def told(name: Name, system: System, workers: int) -> disclosure_attack.AttackReport:
+        nonlocal done
+        found = disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0), workers=workers)
+        done += 1
+        say(f"attacked {done} of {len(attacked)} of everything published so far: {' by '.join(name)}")
+        return found
+
+    # Large systems one by one, with two solvers each; then the many small ones beside each other.
+    reports = {name: told(name, system, 2) for name, (system, is_belief) in attacked.items() if not is_belief}
+    with ThreadPoolExecutor(2) as pool:
+        waiting = {
+            name: pool.submit(told, name, system, 1) for name, (system, _) in attacked.items() if name not in reports
+        }
+        reports |= {name: one.result() for name, one in waiting.items()}
+    for name, (_, is_belief) in attacked.items():
+        found = reports[name]
         whole.questions += found.questions
         if is_belief and found.contradictions:
             continue

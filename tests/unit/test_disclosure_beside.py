@@ -285,7 +285,7 @@ def _brute_width(
     return max(found) - min(found)
 
 
-@pytest.mark.parametrize(("mean", "other"), [(5.0, 5.0), (5.0, 5.1), (12.3, 12.3), (9.0, 9.4)])
+@pytest.mark.parametrize(("mean", "other"), [(5.0, 5.0), (5.0, 5.1), (12.3, 12.3), (9.0, 9.2), (9.0, 9.4), (9.0, 10.0)])
 def test_what_is_left_is_what_every_pair_of_counts_and_sums_leaves(mean: float, other: float) -> None:
     rows = [_trajectory("all", 60, 60, mean), _trajectory("video", 40, 40, other), _trajectory("text", 20, 20)]
     means = mean_systems([_published(trajectories=rows)])[
