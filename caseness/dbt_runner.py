@@ -40,7 +40,16 @@ def project_folder() -> Path:
 
 def publication_rows() -> list[dict[str, str]]:
     """The declared tables and slices, from ``publication_tables.csv``."""
-    text = project_folder().joinpath("seeds", "publication_tables.csv").read_text(encoding="utf-8")
+    return _seed("publication_tables")
+
+
+def coarsening_rows() -> list[dict[str, str]]:
+    """What a table gives up when the audit finds something in it, step by step, from ``publication_coarsening.csv``."""
+    return _seed("publication_coarsening")
+
+
+def _seed(name: str) -> list[dict[str, str]]:
+    text = project_folder().joinpath("seeds", f"{name}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

@@ -8,8 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,31 +17,20 @@ from typing import Any
 import orjson
 
 import ingestion
-from caseness import (
-    __version__,
-    build_state,
-    disclosure_attack,
-    disclosure_audit,
-    disclosure_beside,
-    disclosure_scopes,
-    disclosure_truth,
-    journal,
-    warehouse,
-)
+from caseness import __version__, build_state, journal, warehouse
 from caseness.build_state import definitions_hash
-from caseness.dbt_runner import publication_rows, run_dbt
-from caseness.disclosure_attack import System
-from caseness.disclosure_beside import TruthBeside
-from caseness.disclosure_beside_audit import attack_beside
-from caseness.disclosure_union import EVERYBODY, Published, families, systems
+from caseness.dbt_runner import run_dbt
+from caseness.disclosure import beside, scopes
+from caseness.disclosure.attack import Profile, disclosure_profile, profile_of_release
+from caseness.disclosure.audit import audited
+from caseness.disclosure.truth import Truth
+from caseness.disclosure.union import Published
 from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError, UsageError
 from caseness.faults import fault_point
 from caseness.settings import Deidentification, Settings
 
 Progress = Callable[[str], None]
-Name = tuple[str, ...]
-SCOPE = disclosure_scopes.PUBLIC
-_ATTACK_SECONDS = 1200.0  # a guard; what is dropped is decided by nodes, which are the same on every machine
+SCOPE = scopes.PUBLIC
 _STATEMENTS = {
     Deidentification.LIMITED_DATA_SET: (
         "Made from a limited data set: not de-identified data. A data-use agreement applies to the data behind it."
@@ -52,14 +40,6 @@ _STATEMENTS = {
 }
 
 
-# What the audit says of the outcomes together, and of the tables beside them, and in all.
-_TOLD = (
-    "protected_cells",
-    "recovered_exactly",
-    "recovered_within_one",
-    "unanswered",
-    "known_from_earlier_releases_alone",
-)
 _NO_CALENDAR = "Its dates are no calendar dates: results by year or quarter are not computable."
 
 
@@ -90,7 +70,7 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
     started = time.monotonic()
     with journal.exclusive(settings.paths.lock, purpose="publish"):
         state = _ready(settings)
-        profile = disclosure_attack.disclosure_profile(settings.disclosure_profile.value)
+        profile = disclosure_profile(settings.disclosure_profile.value)
         working = settings.paths.temporary / "publishing.duckdb"
         try:
             built = build_state.verified(settings, state)
@@ -116,12 +96,12 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
             with warehouse.writer(working, settings, built=built) as connection:
                 release_id = _release_id(state, profile.name, settings)
                 earlier, unreadable = _earlier_releases(settings, but=release_id)
-                dropped, audit, tables = _audited(
+                dropped, audit, tables = audited(
                     connection,
                     profile,
                     state,
                     earlier,
-                    truth=disclosure_truth.Truth(connection, str(state["build_id"])),
+                    truth=Truth(connection, str(state["build_id"])),
                     say=say,
                 )
                 audit["earlier_releases_attacked"] = [release.release_id for release in earlier]
@@ -130,15 +110,15 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
                 _write_metadata(connection, settings, state, profile, release_id)
-                scopes = disclosure_scopes.scopes(connection)
-                tables[disclosure_scopes.TABLE] = disclosure_scopes.rows_of(connection, scopes[SCOPE])
-                for scope, rows in scopes.items():
+                found = scopes.scopes(connection)
+                tables[scopes.TABLE] = scopes.rows_of(connection, found[SCOPE])
+                for scope, rows in found.items():
                     connection.execute("update publication.release_metadata set value = ? where key = 'scope'", [scope])
                     names = sorted({*tables, "release_metadata"})
-                    where = {disclosure_scopes.TABLE: rows}
+                    where = {scopes.TABLE: rows}
                     warehouse.export_tables(connection, "publication", names, folder / f"{scope}.duckdb", where=where)
             report = ReleaseReport(release_id, profile.name, tables, dropped, audit)
-            report.files = {scope: f"{release_id}/{scope}.duckdb" for scope in scopes}
+            report.files = {scope: f"{release_id}/{scope}.duckdb" for scope in found}
             say("putting the release in its place")
             _put_in_place(settings, state, folder, report)
         finally:
@@ -190,336 +170,6 @@ def _ready(settings: Settings) -> dict[str, Any]:
     return state
 
 
-def _audited(
-    connection: Any,
-    profile: disclosure_attack.Profile,
-    state: dict[str, Any],
-    earlier: Sequence[Published] = (),
-    *,
-    truth: disclosure_truth.Truth | None = None,
-    say: Progress | None = None,
-) -> tuple[list[str], dict[str, Any], dict[str, int]]:
-    """Audit; what the attacker breaks is dropped where the declaration allows it. Returns drops, report, table sizes.
-
-    Outcomes are attacked with everything published so far (``disclosure_union``), and so are the tables beside them
-    (``disclosure_beside``).
-    """
-    names = sorted({row["table_name"] for row in publication_rows()})
-    tables = {name: warehouse.table_rows(connection, f"publication.{name}") for name in names}
-    faults = disclosure_audit.structure_faults(tables, names) + disclosure_audit.count_faults(tables, profile)
-    if faults:
-        raise CheckFailedError(
-            "the tables break the disclosure rule: " + "; ".join(faults[:5]),
-            remedy="nothing was published; this is a fault of caseness, please report it",
-        )
-    started = time.monotonic()
-    until = started + _ATTACK_SECONDS
-    say = say or (lambda message: None)
-    beside, dropped = attack_beside(
-        connection,
-        earlier,
-        lambda: _this_release(connection, profile, state, layer=0),
-        truth=TruthBeside(connection, str(state["build_id"])) if truth else None,
-        until=until,
-        say=say,
-    )
-    together, coarsened = _attacked_together(
-        connection,
-        profile,
-        state,
-        earlier,
-        truth=truth,
-        until=until,
-        say=say,
-    )
-    dropped += coarsened
-    overview = warehouse.table_rows(connection, "publication.pub_service_overview")
-    results = warehouse.table_rows(connection, "marts.measure_results")
-    accuracy = disclosure_audit.headline_accuracy(overview, results, profile)
-    if not accuracy.is_within_the_rule:
-        raise CheckFailedError(
-            "a shown headline number is further from the truth than its rounding allows",
-            remedy="nothing was published; this is a fault of caseness, please report it",
-        )
-    audit = {
-        "attacked": "the tables of this and every earlier release together: outcomes with their margins by group, by "
-        "period and over all and with what the measures' definitions imply; activity, completeness, trajectories, "
-        "severity flows and who started; and what the means tell of groups whose own is hidden",
-        "not_attacked": "ties between the outcomes and the other tables; intervals of the model's means",
-        **{name: together[name] + beside[name] for name in _TOLD},
-        "together": together,
-        "beside": beside,
-        "seconds": round(time.monotonic() - started, 2),
-        "time_limit_seconds": _ATTACK_SECONDS,
-        "headline": accuracy.published(),
-    }
-    sizes = {name: len(warehouse.table_rows(connection, f"publication.{name}")) for name in names}
-    return dropped, audit, sizes
-
-
-def _attacked_together(
-    connection: Any,
-    profile: disclosure_attack.Profile,
-    state: dict[str, Any],
-    earlier: Sequence[Published],
-    *,
-    truth: disclosure_truth.Truth | None,
-    until: float,
-    say: Progress,
-) -> tuple[dict[str, Any], list[str]]:
-    """Attack this release and all earlier ones as one system, and coarsen what is hit until nothing is.
-
-    Groups of one column come first: a hit in a year drops the years of its measure and group, a hit over all days the
-    measure and group; of the whole service single kinds of period may go. Then those of two columns are added, and then
-    those for one site, and what they tell is hidden by dropping some of them: of the measure and column that were hit,
-    or else of every measure. A count that an earlier release hid is protected as well. Returns what the manifest says,
-    and what was dropped. Raises ``CheckFailedError`` for a hit that nothing declared cures.
-    """
-    facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "questions": 0, "collided": []}
-    dropped: list[str] = []
-    before = _Before(earlier, truth, until, say)
-    for layer in disclosure_scopes.LAYERS:
-        added = _published_groups(connection, layer)
-        if layer and not added:
-            continue
-        unsafe: set[Name] | None = None
-        safe: dict[Name, set[Name]] = {}
-        while True:
-            attacked = systems([*earlier, _this_release(connection, profile, state, layer=layer)])
-            again = {
-                name: system
-                for name, system in attacked.items()
-                # What is dropped tells the attacker less: a system that was safe stays so.
-                if (not layer or set(name) & {dimension for _, dimension, _ in added})
-                and (unsafe is None or any(set(name) <= set(other) for other in unsafe))
-            }
-            for name, (system, is_belief) in again.items():
-                system.truth = truth.of(system) if truth else {}
-                # What was safe in the system of which this one is left; in another the same count may not be.
-                known = [cells for other, cells in safe.items() if set(name) <= set(other)]
-                system.safe = set().union(*known) if not is_belief else set()
-            found, unsafe, contradicted, found_safe = _attack_all(again, until, say)
-            safe |= found_safe
-            facts["rounds"] += 1
-            facts["questions"] += found.questions
-            facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
-            hits = before.not_told(found.hits, unsafe)
-            if not hits and not contradicted:
-                break
-            names = {(hit[2], hit[3], _kind_of(connection, hit[5])) for hit in hits}
-            removed = _layer_dropped(connection, layer, names) if layer else []
-            for name in contradicted:  # a rule that was not kept: nothing of these counts may stay
-                apart = families([_this_release(connection, profile, state, layer=layer)], name)
-                names |= {(*family, "all") for family, system in apart.items() if _contradicts(system, until)}
-            removed = removed or [name for name in sorted(names) if _coarsened(connection, *name)]
-            # An earlier release may have told what this one has not: then more of this one goes.
-            removed = removed or [
-                step for measure, dimension, _ in sorted(names) for step in _more(connection, measure, dimension)
-            ]
-            if not removed:
-                raise _not_curable(hits, is_contradicted=bool(found.contradictions))
-            for measure, dimension, kind in removed:
-                told = f"{measure} by {dimension}" + ("" if kind == "all" or "+" in dimension else f" and {kind}")
-                facts["collided"].append(told)
-                dropped.append(told)
-    facts |= {"recovered_exactly": 0, "recovered_within_one": 0, "unanswered": 0}
-    facts["known_from_earlier_releases_alone"] = len(before.told)
-    return facts, sorted(set(dropped))
-
-
-class _Before:
-    """What earlier releases gave away by themselves: it can not be taken back, so it is said, and not counted again.
-
-    It is asked only of what is hit, and once.
-    """
-
-    def __init__(
-        self, earlier: Sequence[Published], truth: disclosure_truth.Truth | None, until: float, say: Progress
-    ) -> None:
-        self._systems = systems(earlier) if earlier else {}
-        for system, _ in self._systems.values():
-            system.truth = truth.of(system) if truth else {}
-        self._until, self._say = until, say
-        self._asked: set[Name] = set()
-        self._widths: dict[Name, int] = {}
-        self.told: set[Name] = set()
-
-    def not_told(self, hits: Mapping[Name, int | None], where: Collection[Name]) -> list[Name]:
-        """The hits of some systems that earlier releases do not tell as well by themselves."""
-        asked = {
-            name: (system, is_belief)
-            for name, (system, is_belief) in self._systems.items()
-            if name not in self._asked and any(name == one or (not is_belief and set(name) & set(one)) for one in where)
-        }
-        self._asked |= set(asked)
-        if hits and asked:
-            found = _attack_all(asked, self._until, self._say)[0].hits
-            self._widths |= {hit: width for hit, width in found.items() if width is not None}
-        told = {hit for hit, width in hits.items() if _was_known(self._widths.get(hit), width)}
-        self.told |= told
-        return [hit for hit in hits if hit not in told]
-
-
-def _not_curable(hits: Sequence[tuple[str, ...]], *, is_contradicted: bool) -> CheckFailedError:
-    known = sorted({f"{hit[2]} by {hit[3]} in {hit[5]} ({hit[0]})" for hit in hits})
-    return CheckFailedError(
-        "with everything published so far "
-        + ("the published counts contradict the rule" if is_contradicted else "")
-        + ("" if is_contradicted else f"hidden counts are known that no declared drop hides: {', '.join(known[:5])}"),
-        remedy="nothing was published; choose a stricter disclosure_profile or fewer measurement periods",
-    )
-
-
-def _published_groups(connection: Any, layer: int | None) -> list[tuple[str, str, str]]:
-    """(measure, dimension, kind of period) of the groups of one layer or of all, as they stand now."""
-    table = f"publication.{disclosure_scopes.TABLE}"
-    found = connection.execute(
-        f"select distinct measure_id, group_dimension, period_kind from {table} order by all"
-    ).fetchall()
-    return [
-        (str(measure), str(dimension), str(kind))
-        for measure, dimension, kind in found
-        if layer is None or disclosure_scopes.layer_of(str(dimension), str(kind)) == layer
-    ]
-
-
-def _layer_dropped(connection: Any, layer: int, hits: set[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Drop the groups of a layer that may have told: the nearest first, those of other measures last."""
-    published = _published_groups(connection, layer)
-    removed: dict[tuple[str, str, str], None] = {}
-    for measure, dimension, _ in sorted(hits):
-        own = [group for group in published if group[0] == measure]
-        choices = [
-            [group for group in own if group[1] == dimension],
-            [group for group in own if dimension == EVERYBODY or _have_a_common_column(group[1], dimension)],
-            own,
-            [group for group in published if _have_a_common_column(group[1], dimension)],
-            published,
-        ]
-        for group in next((chosen for chosen in choices if chosen), []):
-            if group not in removed and _coarsened(connection, *group):
-                removed[group] = None
-    return list(removed)
-
-
-def _have_a_common_column(one: str, other: str) -> bool:
-    return bool(set(one.split("+")) & set(other.split("+")))
-
-
-def _was_known(before: int | None, now: int | None) -> bool:
-    """Whether earlier releases alone tell as much of a count as everything together does."""
-    return before is not None and now is not None and now >= before
-
-
-def _kind_of(connection: Any, period_id: str) -> str:
-    """The kind of a period; one that only an earlier release had counts as all days."""
-    row = connection.execute(
-        "select period_kind from publication.pub_service_overview where period_id = ? limit 1", [period_id]
-    ).fetchone()
-    return str(row[0]) if row else "all"
-
-
-def _coarsened(connection: Any, measure: str, dimension: str, kind: str) -> bool:
-    """Drop the periods of a kind of a measure by a dimension, over all days the measure by it; whether any was there.
-
-    Of the whole service single kinds of period may go, so that a measure is published over all days alone; those stay.
-    """
-    if dimension == "all" and kind == "all":
-        return False
-    table = "pub_service_overview" if dimension == "all" else "pub_outcomes_by_group"
-    where, values = "measure_id = ?", [measure]
-    for column, value in (("group_dimension", dimension), ("period_kind", kind)):
-        if value != "all":
-            where, values = f"{where} and {column} = ?", [*values, value]
-    row = connection.execute(f"delete from publication.{table} where {where}", values).fetchone()
-    return bool(row and row[0])
-
-
-def _more(connection: Any, measure: str, dimension: str) -> list[tuple[str, str, str]]:
-    """Drop the next of a measure that there is: its periods by a dimension, all of that, its groups of two columns that
-    have one in common, and its periods of the whole service."""
-    groups = _published_groups(connection, None)
-    near = sorted({other for own, other, _ in groups if own == measure and _have_a_common_column(other, dimension)})
-    kinds = sorted({kind for own, other, kind in groups if own == measure and other == dimension} - {"all"})
-    whole = connection.execute(
-        "select distinct period_kind from publication.pub_service_overview order by 1"
-    ).fetchall()
-    ladder = [
-        *((measure, dimension, kind) for kind in kinds),
-        (measure, dimension, "all"),
-        *((measure, other, "all") for other in near),
-        *((measure, EVERYBODY, str(kind)) for (kind,) in whole),
-    ]
-    return next(([step] for step in ladder if _coarsened(connection, *step)), [])
-
-
-def _this_release(
-    connection: Any, profile: disclosure_attack.Profile, state: dict[str, Any], *, layer: int
-) -> Published:
-    """What is published of this build up to a layer."""
-    groups = warehouse.table_rows(connection, "publication.pub_outcomes_by_group")
-    return Published(
-        "this release",
-        str(state["build_id"]),
-        dt.date.fromisoformat(state["rules"]["as_of_date"]),
-        profile,
-        warehouse.table_rows(connection, "publication.pub_service_overview"),
-        [
-            row
-            for row in groups
-            if disclosure_scopes.layer_of(str(row["group_dimension"]), str(row["period_kind"])) <= layer
-        ],
-        {name: warehouse.table_rows(connection, f"publication.{name}") for name in disclosure_beside.TABLES},
-    )
-
-
-def _attack_all(
-    attacked: Mapping[Name, tuple[System, bool]], until: float, say: Progress
-) -> tuple[disclosure_attack.AttackReport, set[Name], set[Name], dict[Name, set[Name]]]:
-    """All systems attacked, as one report; the names of those with a hit and of those that contradict the rule; and
-    which counts were shown safe in each.
-
-    Counts that contradict a belief refute it, and then it tells nothing.
-    """
-    whole = disclosure_attack.AttackReport("everything published")
-    unsafe, contradicted, safe = set(), set(), {}
-    done = 0
-
-    def told(name: Name, system: System, workers: int) -> disclosure_attack.AttackReport:
-        nonlocal done
-        found = disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0), workers=workers)
-        done += 1
-        say(f"attacked {done} of {len(attacked)} of everything published so far: {' by '.join(name)}")
-        return found
-
-    # Large systems one by one, with two solvers each; then the many small ones beside each other.
-    reports = {name: told(name, system, 2) for name, (system, is_belief) in attacked.items() if not is_belief}
-    with ThreadPoolExecutor(2) as pool:
-        waiting = {
-            name: pool.submit(told, name, system, 1) for name, (system, _) in attacked.items() if name not in reports
-        }
-        reports |= {name: one.result() for name, one in waiting.items()}
-    for name, (_, is_belief) in attacked.items():
-        found = reports[name]
-        whole.questions += found.questions
-        if is_belief and found.contradictions:
-            continue
-        whole.protected_cells += found.protected_cells
-        whole.contradictions += found.contradictions
-        whole.unanswered += found.unanswered
-        whole.hits |= found.hits
-        safe[name] = found.safe
-        if found.hits or found.contradictions:
-            unsafe.add(name)
-        if found.contradictions:
-            contradicted.add(name)
-    return whole, unsafe, contradicted, safe
-
-
-def _contradicts(system: System, until: float) -> bool:
-    return bool(disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0)).contradictions)
-
-
 def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published], list[str]]:
     """Every other release that was put in place, oldest first, and those that can no longer be read."""
     ids = [receipt["release_id"] for receipt in journal.read(settings.paths.journal) if receipt["event"] == "publish"]
@@ -535,8 +185,8 @@ def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published],
         # Whoever has one scope's file may come to have another's; what stands in several counts once.
         rows: dict[str, dict[tuple[object, ...], dict[str, object]]] = {
             "pub_service_overview": {},
-            disclosure_scopes.TABLE: {},
-            **{name: {} for name in disclosure_beside.TABLES},
+            scopes.TABLE: {},
+            **{name: {} for name in beside.TABLES},
         }
         for file in manifest["files"]:
             with warehouse.reader(folder / file, settings) as connection:
@@ -547,10 +197,10 @@ def _earlier_releases(settings: Settings, *, but: str) -> tuple[list[Published],
                 release_id,
                 str(manifest["build_id"]),
                 dt.date.fromisoformat(manifest["as_of_date"]),
-                disclosure_attack.profile_of_release(manifest),
+                profile_of_release(manifest),
                 list(rows["pub_service_overview"].values()),
-                list(rows[disclosure_scopes.TABLE].values()),
-                {name: list(rows[name].values()) for name in disclosure_beside.TABLES},
+                list(rows[scopes.TABLE].values()),
+                {name: list(rows[name].values()) for name in beside.TABLES},
             )
         )
     return found, unreadable
@@ -567,7 +217,7 @@ def _release_id(state: dict[str, Any], profile: str, settings: Settings) -> str:
 
 
 def _write_metadata(
-    connection: Any, settings: Settings, state: dict[str, Any], profile: disclosure_attack.Profile, release_id: str
+    connection: Any, settings: Settings, state: dict[str, Any], profile: Profile, release_id: str
 ) -> None:
     loads = [row for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"]
     span = connection.execute(
@@ -609,7 +259,7 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
         "periods": state["rules"]["periods"],
         "deidentification": state["deidentification"],
         "disclosure_profile": report.disclosure_profile,
-        "disclosure_rule": vars(disclosure_attack.disclosure_profile(report.disclosure_profile)),
+        "disclosure_rule": vars(disclosure_profile(report.disclosure_profile)),
         "inputs": [
             {
                 "load_id": row["load_id"],

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.disclosure.tables import Rule, random_table, system_of
-from caseness.disclosure_attack import attack, disclosure_profile
+from caseness.disclosure.attack import attack, disclosure_profile
 
 _PROFILES = ("opensafely", "nhs_mh", "cms11", "midpoint6")
 _SHAPES = ((4, 5), (3, 3, 4))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caseness.disclosure_attack import Cell, Part, Profile, Ratio, System
+from caseness.disclosure.attack import Cell, Part, Profile, Ratio, System
 
 Table = np.ndarray
 _MOST = 10**9

@@ -15,7 +15,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from caseness import build_state, dbt_runner, disclosure_attack, release, warehouse
+from caseness import build_state, dbt_runner, release, warehouse
+from caseness.disclosure import attack
+from caseness.disclosure.audit import audited
 from caseness.errors import CheckFailedError, NotReadyError
 from caseness.settings import Settings
 from expectations.checking import CheckReport, Finding
@@ -30,7 +32,7 @@ _FLOW_COLUMNS = "instrument_code varchar, from_week integer, to_week integer, fr
 
 def _audited(tables: Tables, folder: Path) -> tuple[list[str], Tables]:
     """Run the audit over the tables, write the release's file as publish does, and read it back."""
-    profile = disclosure_attack.disclosure_profile("opensafely")
+    profile = attack.disclosure_profile("opensafely")
     names = sorted({row["table_name"] for row in dbt_runner.publication_rows()})
     with duckdb.connect() as connection:
         connection.execute("create schema publication; create schema marts")
@@ -47,7 +49,7 @@ def _audited(tables: Tables, folder: Path) -> tuple[list[str], Tables]:
             if not tables.get(name):
                 connection.execute(f"delete from {schema}.{name}")
             connection.unregister("given")
-        dropped, _, sizes = release._audited(connection, profile, _STATE)
+        dropped, _, sizes = audited(connection, profile, _STATE)
         file = folder / "public.duckdb"
         warehouse.export_tables(connection, "publication", names, file)
     with duckdb.connect(str(file), read_only=True) as connection:
@@ -187,7 +189,7 @@ def test_a_broken_family_is_dropped_and_absent_from_the_release(case: str, tmp_p
 
 def _patched_solver(monkeypatch: pytest.MonkeyPatch) -> None:
     """A solver that never comes to an end: status 1, no solution."""
-    monkeypatch.setattr(disclosure_attack, "milp", lambda *_, **__: SimpleNamespace(status=1, x=None))
+    monkeypatch.setattr(attack, "milp", lambda *_, **__: SimpleNamespace(status=1, x=None))
 
 
 def test_a_question_without_an_answer_is_a_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

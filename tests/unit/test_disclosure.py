@@ -11,10 +11,10 @@ import jinja2
 import numpy as np
 import pytest
 
-from caseness import disclosure_audit
 from caseness.dbt_runner import project_folder
-from caseness.disclosure_attack import AttackReport, Cell, System, attack, disclosure_profile
-from caseness.disclosure_union import Published, union_system
+from caseness.disclosure import checks
+from caseness.disclosure.attack import AttackReport, Cell, System, attack, disclosure_profile
+from caseness.disclosure.union import Published, union_system
 
 VECTORS = {
     "opensafely": {0: 0, 1: None, 3: None, 7: None, 8: 10, 16: 15, 18: 20, 23: 25, 31: 30, 44: 45, 12: 10, 13: 15},
@@ -144,14 +144,14 @@ def test_forbidden_numbers_are_found() -> None:
     rule = disclosure_profile("opensafely")
     row = {"denominator_count": 100, "denominator_status": "shown", "numerator_count": 50, "numerator_status": "shown"}
     good = {**row, "rate_percent": 50.0, "rate_status": "shown"}
-    assert disclosure_audit.count_faults({"t": [good]}, rule) == []
+    assert checks.count_faults({"t": [good]}, rule) == []
     for broken in (
         {**good, "numerator_count": 51, "rate_percent": 51.0},  # not rounded
         {**good, "numerator_count": 5, "rate_percent": 5.0},  # a 5 can only be 6 or 7
         {**good, "rate_percent": 50.4},  # from raw counts
         {**good, "numerator_status": "suppressed"},  # hidden, and yet there
     ):
-        assert disclosure_audit.count_faults({"t": [broken]}, rule)
+        assert checks.count_faults({"t": [broken]}, rule)
 
 
 def test_a_release_without_years_is_attacked_too() -> None:
@@ -174,7 +174,7 @@ def test_a_release_without_years_is_attacked_too() -> None:
 
 
 def test_undeclared_tables_are_found() -> None:
-    assert disclosure_audit.structure_faults({"pub_a": [], "people": []}, ["pub_a", "pub_b"]) == [
+    assert checks.structure_faults({"pub_a": [], "people": []}, ["pub_a", "pub_b"]) == [
         "people is not a declared table",
         "pub_b is declared and missing",
     ]
@@ -255,8 +255,8 @@ def test_what_a_manifest_says_of_accuracy_follows_from_published_numbers() -> No
         }
         for n, d in ((1013, 1047), (1016, 1044))
     ]
-    said = [disclosure_audit.headline_accuracy([row], [truth], profile) for truth in truths]
+    said = [checks.headline_accuracy([row], [truth], profile) for truth in truths]
     assert said[0].published() == said[1].published()
     assert said[0].measured_rate_error_percentage_points != said[1].measured_rate_error_percentage_points
     wrong = {**truths[0], "numerator_count": 1010, "rate_percent": 100 * 1010 / 1047}
-    assert not disclosure_audit.headline_accuracy([row], [wrong], profile).is_within_the_rule
+    assert not checks.headline_accuracy([row], [wrong], profile).is_within_the_rule

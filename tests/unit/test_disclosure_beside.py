@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from caseness.disclosure_attack import attack, disclosure_profile
-from caseness.disclosure_beside import mean_systems, systems_beside
-from caseness.disclosure_means import counts_that_agree, known_means
-from caseness.disclosure_union import Published
+from caseness import dbt_runner
+from caseness.disclosure.attack import attack, disclosure_profile
+from caseness.disclosure.beside import TABLES, mean_systems, systems_beside
+from caseness.disclosure.means import counts_that_agree, known_means
+from caseness.disclosure.union import Published
 
 Row = dict[str, Any]
 _AS_OF = dt.date(2026, 3, 31)
@@ -209,6 +210,27 @@ def test_a_belief_that_the_numbers_refute_tells_nothing() -> None:
     ) == {("first", "pub_severity_flow", "GAD-7", "0", "4", "mild", "to3")}
 
 
+def _hidden_whole(rows: list[Row]) -> list[Row]:
+    return [{**row, "episodes_count": None, "episodes_status": "suppressed"} for row in rows]
+
+
+def test_a_band_that_moved_as_one_hides_that_and_not_its_zeros() -> None:
+    """Nobody had the third band at week 4, so nobody of the hidden one came to it; of the second that is not known."""
+    hidden = _hidden_whole(_flow("PHQ-9", 30, 0, 0, band="to0"))
+    first = [*hidden, *_flow("PHQ-9", 20, 20, 0, band="to1"), *_flow("PHQ-9", 0, 0, 0, band="to2")]
+    second = [*_flow("PHQ-9", 20, 30, 0, week=4, band="to0"), *_flow("PHQ-9", 10, 10, 0, week=4, band="to1")]
+    nobody = _flow("PHQ-9", 0, 0, 0, week=4, band="to2")
+    assert _hits(_published(severity_flow=[*first, *second, *nobody], trajectories=[_trajectory("all", 70, 70)])) == {}
+
+
+def test_that_a_band_moved_as_one_is_known_where_nobody_came_elsewhere() -> None:
+    """Of two bands nobody had the other at week 4, if every course could be followed."""
+    first = [*_hidden_whole(_flow("PHQ-9", 30, 0, band="to0")), *_flow("PHQ-9", 0, 0, band="to1")]
+    second = [*_flow("PHQ-9", 20, 10, week=4, band="to0"), *_flow("PHQ-9", 0, 0, week=4, band="to1")]
+    hits = _hits(_published(severity_flow=[*first, *second], trajectories=[_trajectory("all", 30, 30)]))
+    assert hits == {("first", "pub_severity_flow", "PHQ-9", "0", "4", "to0", "to0", "others"): 0}
+
+
 def test_a_band_that_nobody_began_in_contradicts_nothing() -> None:
     """Its zeros are shown, though it has no others: the rule of all or none asks for somebody."""
     flow = [*_flow("PHQ-9", 20, 20, 3), *_flow("PHQ-9", 0, 0, 0, band="severe")]
@@ -355,3 +377,16 @@ def test_an_interval_of_a_mean_can_tell_the_count() -> None:
     assert counts_that_agree(nine, 8, 12) != (8, 12)
     assert counts_that_agree(nine, 8, 12)[1] < 12
     assert counts_that_agree(twelve, 8, 12)[0] > 9
+
+
+def test_every_table_that_is_attacked_says_what_goes_first() -> None:
+    rows = dbt_runner.coarsening_rows()
+    declared = {row["table_name"] for row in dbt_runner.publication_rows()}
+    assert {row["table_name"] for row in rows} <= declared
+    attacked = {row["hit_table"] for row in rows} - {"any"}
+    assert attacked == set(TABLES)
+    for name in attacked:
+        own = [row for row in rows if row["hit_table"] in (name, "any")]
+        # At the end nothing of it is left, so that whatever it told is gone.
+        last = max((row for row in own if row["table_name"] == name), key=lambda row: int(row["step"]))
+        assert last["condition"] in ("true", "stage = $stage", "instrument_code = $instrument_code")

@@ -11,17 +11,18 @@ import duckdb
 import numpy as np
 import pytest
 
-from caseness import disclosure_attack, disclosure_scopes, release
 from caseness.dbt_runner import cohort_groups, publication_rows
-from caseness.disclosure_attack import Cell, Relation, System, attack, disclosure_profile
-from caseness.disclosure_union import Published, systems, union_system
+from caseness.disclosure import attack as attack_engine
+from caseness.disclosure import outcomes_audit, scopes
+from caseness.disclosure.attack import Cell, Profile, Programme, Relation, System, attack, disclosure_profile
+from caseness.disclosure.union import Published, systems, union_system
 
 PROFILES = ("opensafely", "nhs_mh", "cms11", "midpoint6")
 RECOVERY = "nhs_tt_recovery"
 DAY = dt.date(2025, 3, 31)
 
 
-def _row(dimension: str, value: str, count: int, profile: disclosure_attack.Profile) -> dict[str, Any]:
+def _row(dimension: str, value: str, count: int, profile: Profile) -> dict[str, Any]:
     """A denominator as it is published, with half of it in the numerator."""
     shown, status = profile.published(count)
     first, _, second = value.partition(" + ")
@@ -41,7 +42,7 @@ def _row(dimension: str, value: str, count: int, profile: disclosure_attack.Prof
     }
 
 
-def _published(table: np.ndarray, profile: disclosure_attack.Profile, *, has_pairs: bool = True) -> Published:
+def _published(table: np.ndarray, profile: Profile, *, has_pairs: bool = True) -> Published:
     """A table of sex and age with its margins, each rounded once."""
     groups = [_row("sex", f"s{i}", int(table[i].sum()), profile) for i in range(table.shape[0])]
     groups += [_row("age_band", f"a{j}", int(table[:, j].sum()), profile) for j in range(table.shape[1])]
@@ -52,7 +53,7 @@ def _published(table: np.ndarray, profile: disclosure_attack.Profile, *, has_pai
     return Published("r", "b", DAY, profile, whole, groups)
 
 
-def _exact(name: str) -> disclosure_attack.Profile:
+def _exact(name: str) -> Profile:
     """Small counts hidden and nothing rounded: the usual dashboard, which is known to fail."""
     return replace(disclosure_profile(name), rounding_base=1, rounding_mode="nearest", redact_at_or_below=4)
 
@@ -75,7 +76,7 @@ def test_tables_with_a_common_column_are_one_system() -> None:
 
 @pytest.mark.parametrize("profile", [*(disclosure_profile(name) for name in PROFILES), _exact("opensafely")],
                          ids=[*PROFILES, "exact margins"])  # fmt: skip
-def test_the_truth_makes_no_count_safer(profile: disclosure_attack.Profile) -> None:
+def test_the_truth_makes_no_count_safer(profile: Profile) -> None:
     """What the attacker knows without the truth is what is told with it."""
     chance = np.random.default_rng(3)
     told = 0
@@ -103,7 +104,7 @@ def test_the_truth_makes_no_count_safer(profile: disclosure_attack.Profile) -> N
 def test_a_truth_that_breaks_a_published_count_is_no_solution() -> None:
     system = System("x", [Cell(("a",), 8, 12, (("a",),)), Cell(("b",), 1, 7, (("b",),), is_protected=True)])
     system.relations = [Relation(((("a",), 1), (("b",), 1)), 14, 14)]
-    programme = disclosure_attack.Programme(system, slack=0)
+    programme = Programme(system, slack=0)
     assert programme.solution_of({("a",): 10, ("b",): 4}) is not None
     assert programme.solution_of({("a",): 10, ("b",): 5}) is None
     assert programme.solution_of({("a",): 10}) is None
@@ -126,7 +127,7 @@ def test_the_attacker_allows_for_few_people_with_many_courses_in_no_other_count(
 
 
 def test_what_is_too_large_to_solve_and_not_shown_safe_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disclosure_attack, "_LARGE", 0)
+    monkeypatch.setattr(attack_engine, "_LARGE", 0)
     built = union_system([_published(np.array([[30, 2], [40, 50]]), _exact("opensafely"))])
     found = attack(built, seconds=60)
     assert found.unanswered == 1
@@ -178,7 +179,7 @@ def test_a_site_gets_its_own_rows_and_nobody_elses() -> None:
             "('service_code', 'not recorded', null, 'quarter'), ('sex', 'female', null, 'quarter')"
             ") as t(group_dimension, first_group_value, second_group_value, period_kind)"
         )
-        found = disclosure_scopes.scopes(connection)
+        found = scopes.scopes(connection)
         rows = {
             scope: connection.execute(
                 "select first_group_value, period_kind from publication.pub_outcomes_by_group "
@@ -192,9 +193,9 @@ def test_a_site_gets_its_own_rows_and_nobody_elses() -> None:
         "site_a": sorted([*public, ("a", "quarter")]),
         "site_b": sorted([*public, ("b", "quarter")]),
     }
-    assert disclosure_scopes.layer_of("service_code", "quarter") == 2
-    assert disclosure_scopes.layer_of("service_code", "all") == 0
-    assert disclosure_scopes.layer_of("age_band+sex", "all") == 1
+    assert scopes.layer_of("service_code", "quarter") == 2
+    assert scopes.layer_of("service_code", "all") == 0
+    assert scopes.layer_of("age_band+sex", "all") == 1
 
 
 def test_what_a_layer_tells_costs_that_layer() -> None:
@@ -205,11 +206,11 @@ def test_what_a_layer_tells_costs_that_layer() -> None:
             "('m', 'sex', 'all'), ('m', 'age_band+sex', 'all'), ('n', 'age_band+sex', 'all'), "
             "('m', 'service_code+main_modality', 'all')) as t(measure_id, group_dimension, period_kind)"
         )
-        assert release._layer_dropped(connection, 1, {("m", "sex", "all")}) == [("m", "age_band+sex", "all")]
-        assert release._layer_dropped(connection, 1, {("m", "sex", "all")}) == [
+        assert outcomes_audit._layer_dropped(connection, 1, {("m", "sex", "all")}) == [("m", "age_band+sex", "all")]
+        assert outcomes_audit._layer_dropped(connection, 1, {("m", "sex", "all")}) == [
             ("m", "service_code+main_modality", "all")
         ]
-        assert release._layer_dropped(connection, 1, {("m", "sex", "all")}) == [("n", "age_band+sex", "all")]
+        assert outcomes_audit._layer_dropped(connection, 1, {("m", "sex", "all")}) == [("n", "age_band+sex", "all")]
         assert connection.execute(
             "select measure_id, group_dimension from publication.pub_outcomes_by_group"
         ).fetchall() == [("m", "sex")]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from caseness.disclosure_attack import AttackReport, Profile, attack, disclosure_profile, profile_of_release
-from caseness.disclosure_union import Published, union_system
+from caseness.disclosure.attack import AttackReport, Profile, attack, disclosure_profile, profile_of_release
+from caseness.disclosure.union import Published, union_system
 
 Row = dict[str, Any]
 OPENSAFELY = disclosure_profile("opensafely")

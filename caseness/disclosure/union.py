@@ -16,7 +16,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from caseness.disclosure_attack import NO_CEILING, Cell, Part, Profile, Relation, System, outcome_cells
+from caseness.disclosure.attack import NO_CEILING, Cell, Part, Profile, Relation, System, outcome_cells
 from screening.definitions import definitions
 
 Row = Mapping[str, Any]
@@ -46,7 +46,7 @@ class Published:
     profile: Profile
     overview: Sequence[Row]
     groups: Sequence[Row]
-    # The tables beside the outcomes, by name (``disclosure_beside``).
+    # The tables beside the outcomes, by name (``disclosure.beside``).
     beside: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
     @property

@@ -2,7 +2,7 @@
 
 Activity adds up over periods. Kinds of completeness add up to all scores. The courses that severity flows follow are
 the same for every instrument, fewer the later the week, and among those that started; whoever answered in a week is
-among the starters too; modalities are parts of the whole. As with the outcomes (``disclosure_union``), releases of one
+among the starters too; modalities are parts of the whole. As with the outcomes (``disclosure.union``), releases of one
 build share their true counts, and of an earlier build the attacker may believe that people were only added since.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from caseness.disclosure_attack import NO_CEILING, Cell, Part, Relation, System, count_cell
-from caseness.disclosure_means import Hidden, MeanSystem, at_most, counts_that_agree, greatest_score
-from caseness.disclosure_union import EVERYBODY, Published, recent_builds, stretches_inside, stretches_of
+from caseness.disclosure.attack import NO_CEILING, Cell, Part, Relation, System, count_cell
+from caseness.disclosure.means import Hidden, MeanSystem, at_most, counts_that_agree, greatest_score
+from caseness.disclosure.union import EVERYBODY, Published, recent_builds, stretches_inside, stretches_of
 
 Row = Mapping[str, Any]
 Name = tuple[str, ...]
@@ -199,7 +199,14 @@ def _add_flows(system: System, release: Published) -> None:
         cell = count_cell((release.release_id, FLOW, *part[2:]), row, "episodes", (part,), profile)
         if _band(row) not in open_bands:
             cell.low, cell.high = 0, NO_CEILING
+            cell.secret = (1 if profile.is_zero_shown else 0, _NOWHERE)
         system.cells.append(cell)
+    for band in sorted(bands.keys() - open_bands):  # that nearly nobody went elsewhere is what it hides
+        for part in bands[band]:
+            key = (release.release_id, FLOW, *part[2:], "others")
+            rest = tuple(other for other in bands[band] if other != part)
+            margin = profile.all_or_none_margin
+            system.cells.append(Cell(key, 0, _NOWHERE, rest, is_protected=True, is_shown=True, secret=(0, margin)))
     for band in sorted(parted):
         for part in bands[band]:
             others = tuple((other, 1) for other in bands[band] if other != part)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from caseness.disclosure_attack import Cell, Part, Programme, Ratio, Relation, System, programmes
+from caseness.disclosure.attack import Cell, Part, Programme, Ratio, Relation, System, programmes
 from screening.definitions import definitions
 
 Row = Mapping[str, Any]

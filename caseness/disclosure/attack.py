@@ -153,6 +153,7 @@ class Cell:
 
     A hidden numerator is at most ``small``, or the others of its denominator (its variables are ``whole``) are at most
     ``few``. A small count may be protected though a number is shown for it (``is_shown``), which stands for several.
+    Values outside of ``secret`` may be known.
     """
 
     key: Part
@@ -165,6 +166,7 @@ class Cell:
     few: int = 0
     less: tuple[Part, ...] = ()
     is_shown: bool = False
+    secret: tuple[float, float] = (0, float("inf"))
 
     @property
     def may_be_of_few(self) -> bool:
@@ -606,7 +608,8 @@ class _Questions:
                 self._report.unanswered += 1
                 self._report.hits[self._protected[number].key] = None
                 return
-        if self._is_settled(number):
+        least, most = self._protected[number].secret
+        if self._is_settled(number) or self._least[number] > most or self._most[number] < least:
             return
         gap = round(self._most[number] - self._least[number])
         self._report.recovered_exactly += gap == 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caseness.disclosure_attack import NO_CEILING, Profile
+from caseness.disclosure.attack import NO_CEILING, Profile
 
 Row = Mapping[str, Any]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from caseness.dbt_runner import cohort_groups
-from caseness.disclosure_attack import Part, System
-from caseness.disclosure_union import EVERYBODY, sharer
+from caseness.disclosure.attack import Part, System
+from caseness.disclosure.union import EVERYBODY, sharer
 
 
 class Truth:

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from caseness import disclosure_attack
-from caseness.disclosure_attack import Part
-from caseness.disclosure_beside import (
+from caseness.dbt_runner import coarsening_rows
+from caseness.disclosure.attack import Part, attack, holds
+from caseness.disclosure.beside import (
     ACTIVITY,
     COMPLETENESS,
     FLOW,
-    MODALITY,
     TRAJECTORIES,
     Name,
     TruthBeside,
     mean_systems,
     systems_beside,
 )
-from caseness.disclosure_means import known_means
-from caseness.disclosure_union import EVERYBODY, Published
+from caseness.disclosure.means import known_means
+from caseness.disclosure.union import EVERYBODY, Published
 from caseness.errors import CheckFailedError
 
 Progress = Callable[[str], None]
 # What a table gives up first: a condition, its values, and how the report tells it.
-_Step = tuple[str, str, tuple[object, ...], str]
-_LAST: tuple[_Step, ...] = (
-    (FLOW, "true", (), "severity flows"),
-    (TRAJECTORIES, "stratum_dimension = ?", (MODALITY,), "trajectories by modality"),
-    (TRAJECTORIES, "true", (), "trajectories"),
-)
+_Step = tuple[str, str, tuple[tuple[str, object], ...], str]
 _TABLES_OF = {"activity": (ACTIVITY,), "scores": (COMPLETENESS,), "courses": (FLOW, TRAJECTORIES)}
 
 
@@ -46,8 +41,7 @@ def attack_beside(
 ) -> tuple[dict[str, Any], list[str]]:
     """Attack these tables of this release with those of all earlier ones, and coarsen them until no hit is left.
 
-    Periods of activity go before the stage, kinds of completeness before the instrument, modalities of a week before
-    the week; of severity flows the whole flow. Returns what the manifest says, and what was dropped.
+    What goes first stands in ``publication_coarsening.csv``. Returns what the manifest says, and what was dropped.
     """
     facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "protected_means": 0, "questions": 0}
     dropped: list[str] = []
@@ -79,7 +73,10 @@ def attack_beside(
             )
         dropped += [told for _, _, _, told in removed]
     facts["known_from_earlier_releases_alone"] = len(told_before)
-    facts |= {"recovered_exactly": 0, "recovered_within_one": 0, "unanswered": 0}
+    left = [found.hits[hit] for hit in hits]
+    facts["recovered_exactly"] = sum(width == 0 for width in left)
+    facts["recovered_within_one"] = sum(width is not None and width > 0 for width in left)
+    facts["unanswered"] = left.count(None)
     return facts, sorted(set(dropped))
 
 
@@ -101,9 +98,9 @@ def _attacked(
     for name, (system, is_belief) in chosen.items():
         say("attacking " + ", ".join(name))
         system.truth = truth.of(system) if truth else {}
-        if is_belief and system.truth and not disclosure_attack.holds(system):
+        if is_belief and system.truth and not holds(system):
             continue  # what is believed is not so
-        report = disclosure_attack.attack(system, seconds=max(until - time.monotonic(), 0.0))
+        report = attack(system, seconds=max(until - time.monotonic(), 0.0))
         found.questions += report.questions
         if is_belief and report.contradictions:
             continue
@@ -141,52 +138,29 @@ def _was_known(before: float | None, now: float | None) -> bool:
 
 
 def _ladder(connection: Any, hit: Part) -> list[_Step]:
-    """What may go to hide a hit, the least first."""
+    """What may go to hide a hit, the least first: rows of ``publication_coarsening.csv``."""
+    table, count, values = _place(connection, hit)
+    steps = []
+    for row in sorted(coarsening_rows(), key=lambda row: int(row["step"])):
+        if (row["hit_table"], row["hit_count"]) in ((table, count), ("any", "any")):
+            named = tuple((name, values[name]) for name in re.findall(r"\$(\w+)", row["condition"]))
+            steps.append((row["table_name"], row["condition"], named, row["told"].format(**values)))
+    return steps
+
+
+def _place(connection: Any, hit: Part) -> tuple[str, str, dict[str, object]]:
+    """The table of a hit, what it counts, and the columns that it stands in."""
     if hit[1] == ACTIVITY:
-        stage, period = hit[2], hit[3]
-        kind = _kind_of(connection, period)
-        return [
-            (
-                ACTIVITY,
-                "stage = ? and period_kind = ? and period_kind <> ?",
-                (stage, kind, EVERYBODY),
-                f"{stage} by {kind}",
-            ),
-            (ACTIVITY, "stage = ? and period_kind <> ?", (stage, EVERYBODY), f"{stage} by period"),
-            (ACTIVITY, "stage = ?", (stage,), stage),
-        ]
+        return ACTIVITY, "episodes", {"stage": hit[2], "period_kind": _kind_of(connection, hit[3])}
     if hit[1] == COMPLETENESS:
-        instrument = hit[2]
-        return [
-            (
-                COMPLETENESS,
-                "instrument_code = ? and completeness <> ?",
-                (instrument, EVERYBODY),
-                f"completeness of {instrument}",
-            ),
-            (COMPLETENESS, "instrument_code = ?", (instrument,), f"scores of {instrument}"),
-        ]
+        return COMPLETENESS, "scores", {"instrument_code": hit[2]}
     if hit[1] == FLOW:
-        instrument, week = hit[2], int(hit[3])
-        return [
-            (
-                FLOW,
-                "instrument_code = ? and from_week = ?",
-                (instrument, week),
-                f"severity flow of {instrument} from week {week}",
-            ),
-            *_LAST,
-        ]
-    if hit[1] == TRAJECTORIES and hit[2] == "starters":
-        return [(TRAJECTORIES, "stratum_dimension = ?", (MODALITY,), "trajectories by modality"), *_LAST]
-    instrument, week = (hit[5], int(hit[6])) if hit[1] == TRAJECTORIES else (hit[1], int(hit[2]))
-    where = "instrument_code = ? and week_of_treatment = ?"
-    told = f"trajectory of {instrument} in week {week}"
-    return [
-        (TRAJECTORIES, f"{where} and stratum_dimension = ?", (instrument, week, MODALITY), f"{told} by modality"),
-        (TRAJECTORIES, where, (instrument, week), told),
-        *_LAST,
-    ]
+        return FLOW, "episodes", {"instrument_code": hit[2], "week": int(hit[3])}
+    if hit[1] == TRAJECTORIES:
+        if hit[2] == "starters":
+            return TRAJECTORIES, "starters", {}
+        return TRAJECTORIES, "observed", {"instrument_code": hit[5], "week": int(hit[6])}
+    return TRAJECTORIES, "observed", {"instrument_code": hit[1], "week": int(hit[2])}  # a mean
 
 
 def _kind_of(connection: Any, period: str) -> str:
@@ -200,12 +174,12 @@ def _kind_of(connection: Any, period: str) -> str:
 def _first_that_is_there(connection: Any, steps: Sequence[_Step]) -> list[_Step]:
     for step in steps:
         table, where, values, _ = step
-        if connection.execute(f"select 1 from publication.{table} where {where} limit 1", list(values)).fetchone():
+        if connection.execute(f"select 1 from publication.{table} where {where} limit 1", dict(values)).fetchone():
             return [step]
     return []
 
 
 def _delete(connection: Any, step: _Step) -> bool:
     table, where, values, _ = step
-    row = connection.execute(f"delete from publication.{table} where {where}", list(values)).fetchone()
+    row = connection.execute(f"delete from publication.{table} where {where}", dict(values)).fetchone()
     return bool(row and row[0])

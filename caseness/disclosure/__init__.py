@@ -1,0 +1,1 @@
+"""Disclosure control of what is published: checks, the attacker, and what goes where it finds something."""
