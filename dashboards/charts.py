@@ -219,16 +219,20 @@ def over_time(frame: pd.DataFrame, name: str, national: float | None) -> go.Figu
     return _finish(figure, height=380, title=f"{name} by quarter of discharge")
 
 
+STAGES = {
+    "referrals_received": (NAVY, "solid", "circle"),
+    "first_treatments": (TEAL, "dash", "square"),
+    "finished_courses": (ORANGE, "dot", "diamond"),
+}
+
+
 def activity(frame: pd.DataFrame) -> go.Figure:
     """Counts by quarter and stage of care."""
-    styles = {
-        "referrals_received": (NAVY, "solid", "circle"),
-        "first_treatments": (TEAL, "dash", "square"),
-        "finished_courses": (ORANGE, "dot", "diamond"),
-    }
     figure = go.Figure()
-    for stage, (colour, dash, symbol) in styles.items():
+    for stage, (colour, dash, symbol) in STAGES.items():
         own = frame[frame["stage"] == stage]
+        if own.empty:  # not in this release, which is not none
+            continue
         figure.add_scatter(
             x=own["period_label"],
             y=own["episodes_count"],
@@ -248,6 +252,11 @@ def trajectory(frame: pd.DataFrame, instrument: str, stratum: str) -> go.Figure:
     """Both means by week with their intervals and the caseness line."""
     model = frame[frame["model_status"] == "shown"]
     seen = frame[frame["observed_mean_status"] == "shown"]
+    # A line breaks where a week is hidden or not in the release.
+    weeks = pd.Index(words.trajectory_weeks())
+    by_week = {
+        name: own.set_index("week_of_treatment").reindex(weeks) for name, own in (("model", model), ("seen", seen))
+    }
     figure = go.Figure()
     figure.add_scatter(
         x=[*model["week_of_treatment"], *model["week_of_treatment"][::-1]],
@@ -259,24 +268,24 @@ def trajectory(frame: pd.DataFrame, instrument: str, stratum: str) -> go.Figure:
         name="95 % interval of the model mean",
     )
     figure.add_scatter(
-        x=model["week_of_treatment"],
-        y=model["model_mean"],
+        x=weeks,
+        y=by_week["model"]["model_mean"],
         mode="lines+markers",
         name="All starters (model)",
         line={"color": NAVY, "width": 3},
         marker={"symbol": "circle", "size": 8},
     )
     figure.add_scatter(
-        x=seen["week_of_treatment"],
-        y=seen["observed_mean"],
+        x=weeks,
+        y=by_week["seen"]["observed_mean"],
         mode="lines+markers",
         name="Those still answering",
         line={"color": ORANGE, "width": 3, "dash": "dash"},
         marker={"symbol": "diamond", "size": 8},
         error_y={
             "type": "data",
-            "array": seen["observed_ci_high"] - seen["observed_mean"],
-            "arrayminus": seen["observed_mean"] - seen["observed_ci_low"],
+            "array": by_week["seen"]["observed_ci_high"] - by_week["seen"]["observed_mean"],
+            "arrayminus": by_week["seen"]["observed_mean"] - by_week["seen"]["observed_ci_low"],
             "color": ORANGE,
         },
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -95,6 +95,8 @@ def rate_words(rate: Any, status: str) -> str:
 
 def sum_words(counts: pd.Series, statuses: pd.Series, what: str) -> str:
     """The sum of published counts, and how many counts it lacks because they are hidden."""
+    if counts.empty:
+        return f"{what}: not in this release"
     hidden = int((statuses == "suppressed").sum())
     total = int(counts.fillna(0).sum())
     if hidden and not total:
@@ -154,10 +156,24 @@ def suppression_words(statuses: pd.Series, profile: str) -> str:
     return f"{hidden} of {len(statuses)} values are suppressed so that nobody can be recognised (profile {profile})."
 
 
+def trajectory_weeks() -> range:
+    """The weeks that trajectories have rows for."""
+    rows = definitions("analysis_rules")
+    return range(next(int(row["rule_value"]) for row in rows if row["rule_id"] == "trajectory_last_week") + 1)
+
+
+def absent_words(found: Collection[object], expected: Collection[object], what: str) -> str:
+    """What a figure lacks because the release has no row of it, which is neither none nor suppressed."""
+    lacking = [str(one) for one in expected if one not in found]
+    return f" Not in this release, dropped by the audit: {what} {', '.join(lacking)}." if lacking and found else ""
+
+
 def completeness_words(counts: Mapping[str, tuple[int | None, str]]) -> str:
-    """How many scores lack items and were prorated, in words; suppressed and none are told apart."""
+    """How many scores lack items and were prorated, in words; suppressed, none and not published are told apart."""
     if "all" not in counts:
-        return ""
+        return "How complete the forms are is not in this release."
+    if len(counts) == 1:
+        return f"Forms: {count_words(*counts['all'])}; how complete they are is not in this release."
 
     def number(kind: str) -> str:
         count, status = counts.get(kind, (0, "zero"))

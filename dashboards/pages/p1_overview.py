@@ -92,6 +92,11 @@ frame.figure(
     n=words.sum_words(received["episodes_count"], received["episodes_status"], "referrals"),
     period="quarters of the event; parts of a quarter say so",
     method="Each stage is counted in the quarter in which it happened. The last quarters lack events still to come.",
-    hidden=words.suppression_words(stages["episodes_status"], release.profile),
+    hidden=words.suppression_words(stages["episodes_status"], release.profile)
+    + words.absent_words(
+        {words.readable(stage) for stage in stages["stage"]},
+        [words.readable(stage) for stage in charts.STAGES],
+        "stages",
+    ),
     release=release,
 )

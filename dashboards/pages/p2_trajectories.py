@@ -17,8 +17,9 @@ stratum = right.selectbox(
 weeks = queries.trajectories(release.settings, release.file, instrument, stratum)
 if weeks.empty:
     st.info(
-        "This release has no trajectories: no course of treatment had a score during treatment. Forms count once they "
-        "belong to a referral with treatment contacts."
+        "This release has no trajectories: either no course of treatment had a score during treatment (forms count "
+        "once they belong to a referral with treatment contacts), or the audit dropped them because hidden numbers "
+        "could be worked out."
     )
     st.stop()
 table = weeks[["week_of_treatment"]].rename(columns={"week_of_treatment": "week"})
@@ -43,7 +44,8 @@ frame.figure(
     + str(first["method"])
     + " "
     + words.completeness_words(queries.score_completeness(release.settings, release.file, instrument)),
-    hidden=words.suppression_words(weeks["model_status"], release.profile),
+    hidden=words.suppression_words(weeks["model_status"], release.profile)
+    + words.absent_words(set(weeks["week_of_treatment"]), words.trajectory_weeks(), "weeks"),
     release=release,
     caution=words.TRAJECTORY_CAUTION,
 )

@@ -128,6 +128,34 @@ def test_a_sum_says_what_it_lacks() -> None:
     )
     assert words.sum_words(counts[1:2], statuses[1:2], "courses") == "courses: suppressed"
     assert words.sum_words(counts[:1], statuses[:1], "courses") == "10 courses (sum of rounded counts)"
+    assert words.sum_words(counts[:0], statuses[:0], "courses") == "courses: not in this release"
+
+
+def test_what_the_audit_dropped_is_neither_none_nor_suppressed() -> None:
+    kinds = {
+        "all": (20, "shown"),
+        "complete": (15, "shown"),
+        "prorated": (None, "suppressed"),
+        "total_only": (0, "zero"),
+    }
+    assert "15 are complete, a suppressed number lack items" in words.completeness_words(kinds)
+    assert (
+        words.completeness_words({"all": (20, "shown")}) == "Forms: 20; how complete they are is not in this release."
+    )
+    assert words.completeness_words({}) == "How complete the forms are is not in this release."
+    assert words.absent_words({0, 2}, range(4), "weeks") == " Not in this release, dropped by the audit: weeks 1, 3."
+    assert words.absent_words({0, 1}, range(2), "weeks") == ""
+    weeks = pd.DataFrame(
+        {
+            "week_of_treatment": [0, 2, 3],
+            **{f"model_{name}": [10.0, 8.0, None] for name in ("mean", "ci_low", "ci_high")},
+            **{f"observed_{name}": [10.0, 8.0, None] for name in ("mean", "ci_low", "ci_high")},
+            "model_status": ["shown", "shown", "suppressed"],
+            "observed_mean_status": ["shown", "shown", "suppressed"],
+        }
+    )
+    line = next(trace for trace in charts.trajectory(weeks, "PHQ-9", "all").data if "model)" in str(trace.name))
+    assert [None if pd.isna(value) else value for value in line.y[:4]] == [10.0, None, 8.0, None]
 
 
 def test_groups_stand_in_the_order_of_their_definition() -> None:
