@@ -1,4 +1,4 @@
-"""The dashboard: a router over ``pages/``. Run by ``caseness dashboard``; it opens releases and nothing else."""
+"""The dashboard: a router over ``questions/``. Run by ``caseness dashboard``; it opens releases and nothing else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ st.markdown(
     "@media (max-width:640px){.block-container{padding-left:.8rem;padding-right:.8rem}h1{font-size:1.7rem}}</style>",
     unsafe_allow_html=True,
 )
-# A page is one file: its first line names it, the number in its name is its place.
-_FOLDER = Path(__file__).parent / "pages"
+# A page is one file: its first line names it, the number in its name is its place. A folder named "pages" Streamlit would
+# list by itself, and not find a bookmark that is opened first.
+_FOLDER = Path(__file__).parent / "questions"
 _PAGES: list[Any] = []
 for _file in sorted(_FOLDER.glob("p[0-9]*_*.py")):
     _title = _file.read_text(encoding="utf-8").split('"""')[1].split(":")[0].strip()

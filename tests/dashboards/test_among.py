@@ -72,7 +72,7 @@ def test_a_scope_that_the_release_has_not_is_told(tmp_path: Path, monkeypatch: p
     settings.paths.current_release.write_text('{"release_id": "r", "files": {"public": "r/public.duckdb"}}')
     monkeypatch.setenv("CASENESS_HOME", str(tmp_path))
     monkeypatch.setenv("CASENESS_SCOPE", "site_nowhere")
-    page = next((Path(__file__).parents[2] / "dashboards" / "pages").glob("p3*.py"))
+    page = next((Path(__file__).parents[2] / "dashboards" / "questions").glob("p3*.py"))
     app = AppTest.from_file(str(page), default_timeout=60).run()
     assert not app.exception
     assert [title.value for title in app.title] == ["The release has no such file"]

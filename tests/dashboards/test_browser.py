@@ -41,7 +41,7 @@ def address(synthetic: Synthetic) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("width", [400, 1600])
-@pytest.mark.parametrize("page", ["", "trajectories", "outcomes_by_group", "data_quality", "about"])
+@pytest.mark.parametrize("page", ["trajectories", "", "outcomes_by_group", "data_quality", "about"])
 def test_page_in_a_browser(address: str, page: str, width: int) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -58,6 +58,8 @@ def test_page_in_a_browser(address: str, page: str, width: int) -> None:
         has_chart = page in ("", "trajectories", "outcomes_by_group")
         tab.wait_for_selector(".js-plotly-plot .main-svg" if has_chart else "[data-testid=stTable]", timeout=60_000)
         tab.wait_for_timeout(800)
+        # The first one opened is a bookmark of a page that is not the first.
+        assert tab.get_by_text("Page not found").count() == 0
         too_wide = tab.evaluate(
             "() => { const m = document.querySelector('[data-testid=stMain]');"
             " return m.scrollWidth > m.clientWidth + 1 }"

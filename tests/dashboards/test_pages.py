@@ -18,7 +18,7 @@ from caseness.settings import Settings
 from dashboards import charts, words
 from tests.conftest import Synthetic
 
-PAGES = sorted((Path(__file__).parents[2] / "dashboards" / "pages").glob("p*.py"))
+PAGES = sorted((Path(__file__).parents[2] / "dashboards" / "questions").glob("p*.py"))
 
 
 def _run(page: Path) -> AppTest:
