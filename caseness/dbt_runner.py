@@ -48,6 +48,11 @@ def coarsening_rows() -> list[dict[str, str]]:
     return _seed("publication_coarsening")
 
 
+def flow_week_rows() -> list[dict[str, str]]:
+    """Weeks that severity flows go from and to, and over how many weeks a band is looked for."""
+    return _seed("flow_weeks")
+
+
 def _seed(name: str) -> list[dict[str, str]]:
     text = project_folder().joinpath("seeds", f"{name}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

@@ -160,7 +160,8 @@ def trace(figure: str, *, settings: Settings) -> dict[str, Any]:
     if found is None:
         raise UsageError(
             "the release has no such figure",
-            remedy="it may have been dropped by the audit; see `dropped` in the manifest",
+            remedy=f"look at {', '.join(columns)} of {table}; what the audit dropped stands in the manifest under "
+            "dropped_by_the_audit",
         )
     return {
         "figure": figure,

@@ -54,6 +54,7 @@ class ReleaseReport:
     audit: dict[str, Any]
     seconds: float = 0.0
     files: dict[str, str] = field(default_factory=dict)
+    was_published_before: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON-ready facts."""
@@ -71,6 +72,14 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
     with journal.exclusive(settings.paths.lock, purpose="publish"):
         state = _ready(settings)
         profile = disclosure_profile(settings.disclosure_profile.value)
+        release_id = _release_id(state, profile.name, settings)
+        known = settings.paths.releases / release_id
+        if known.is_dir() and not fault_of_release(known):
+            say("this is published already; making it current again")
+            report = _as_published(known)
+            _make_current(settings, state, report)
+            report.seconds = round(time.monotonic() - started, 2)
+            return report
         working = settings.paths.temporary / "publishing.duckdb"
         try:
             built = build_state.verified(settings, state)
@@ -94,7 +103,6 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
             )
             say("attacking them")
             with warehouse.writer(working, settings, built=built) as connection:
-                release_id = _release_id(state, profile.name, settings)
                 earlier, unreadable = _earlier_releases(settings, but=release_id)
                 dropped, audit, tables = audited(
                     connection,
@@ -125,6 +133,20 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
             warehouse.remove_database(working)
     report.seconds = round(time.monotonic() - started, 2)
     return report
+
+
+def _as_published(folder: Path) -> ReleaseReport:
+    """What the manifest of a release says that is in its place: the same build under the same rules."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return ReleaseReport(
+        manifest["release_id"],
+        manifest["disclosure_profile"],
+        manifest["tables"],
+        manifest["dropped_by_the_audit"],
+        manifest["audit"],
+        files={name.removesuffix(".duckdb"): f"{folder.name}/{name}" for name in manifest["files"]},
+        was_published_before=True,
+    )
 
 
 def _date_form(state: dict[str, Any]) -> str:
@@ -285,13 +307,13 @@ def _put_in_place(settings: Settings, state: dict[str, Any], folder: Path, repor
         # Damaged since: it makes way for the same content, and readers who have it open keep their file.
         os.replace(target, settings.paths.temporary / f"{report.release_id}.damaged")
         shutil.rmtree(settings.paths.temporary / f"{report.release_id}.damaged", ignore_errors=True)
-    if target.exists():
-        # The same inputs under the same rules: the release that readers may have open stays.
-        shutil.rmtree(folder)
-    else:
-        os.replace(folder, target)
-        journal.fsync_folder(settings.paths.releases)
+    os.replace(folder, target)
+    journal.fsync_folder(settings.paths.releases)
     fault_point("release_in_place")
+    _make_current(settings, state, report)
+
+
+def _make_current(settings: Settings, state: dict[str, Any], report: ReleaseReport) -> None:
     pointer = {"release_id": report.release_id, "files": report.files}
     journal.write_atomically(settings.paths.current_release, orjson.dumps(pointer, option=orjson.OPT_INDENT_2))
     journal.append(

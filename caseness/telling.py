@@ -119,14 +119,16 @@ def publish_words(body: dict[str, Any]) -> str:
     audit = body["audit"]
     headline, already = audit["headline"], audit["known_from_earlier_releases_alone"]
     means = audit["beside"]["protected_means"]
+    again = " (published before; made current again)" if body.get("was_published_before") else ""
     accuracy = (
-        f"rates within {headline['greatest_possible_rate_error_percentage_points']} percentage points, "
+        f"{headline['measures_shown']} of {headline['measures_of']} rates of the whole service over all days, within "
+        f"{headline['greatest_possible_rate_error_percentage_points']} percentage points, "
         f"counts within {headline['greatest_possible_count_error']}"
         if headline["measures_shown"]
         else "no rate is shown"
     )
     return (
-        f"release {body['release_id']} under profile {body['disclosure_profile']}\n"
+        f"release {body['release_id']} under profile {body['disclosure_profile']}{again}\n"
         f"  audit: {audit['protected_cells']:,} hidden counts and {means:,} means attacked, "
         f"with {len(audit['earlier_releases_attacked'])} earlier releases: {audit['recovered_exactly']} recovered, "
         f"{audit['recovered_within_one']} within one, {audit['unanswered']} unanswered, {audit['seconds']} s\n"
@@ -186,8 +188,15 @@ def _figure_words(body: dict[str, Any]) -> list[str]:
     def one(name: str) -> str:
         return str(body[f"{name}_count"]) if body[f"{name}_count"] is not None else str(body[f"{name}_status"])
 
-    rate = f"{body['rate_percent']} %" if body["rate_percent"] is not None else body["rate_status"]
-    return [f"{rate}: {one('numerator')} of {one('denominator')}", f"  figure: {body['figure']}"]
+    if body["denominator_status"] in ("zero", "not_applicable"):
+        told = "nobody in this group"
+    elif body["denominator_status"] == "suppressed":
+        told = "hidden by the disclosure rule: too few courses"
+    elif body["rate_percent"] is None:
+        told = f"hidden by the disclosure rule: few of {one('denominator')} courses have it, or few have it not"
+    else:
+        told = f"{body['rate_percent']} %: {one('numerator')} of {one('denominator')} courses"
+    return [told, f"  figure: {body['figure']}"]
 
 
 def _view_words(body: dict[str, Any]) -> str:

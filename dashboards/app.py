@@ -14,8 +14,8 @@ st.markdown(
     "@media (max-width:640px){.block-container{padding-left:.8rem;padding-right:.8rem}h1{font-size:1.7rem}}</style>",
     unsafe_allow_html=True,
 )
-# A page is one file: its first line names it, the number in its name is its place. A folder named "pages" Streamlit would
-# list by itself, and not find a bookmark that is opened first.
+# A page is one file: its first line names it, the number in its name is its place. A folder named "pages" Streamlit
+# would list by itself, and not find a bookmark that is opened first.
 _FOLDER = Path(__file__).parent / "questions"
 _PAGES: list[Any] = []
 for _file in sorted(_FOLDER.glob("p[0-9]*_*.py")):

@@ -263,6 +263,12 @@ def _people(connection: Any, table: str) -> tuple[int, int] | None:
     return (int(row[0]), int(row[1] or 1)) if row else (0, 1)
 
 
+def _people_at_least(checked: int, size: int, people: tuple[int, int]) -> int:
+    """How many people there must be in some rows of a table: each row left out is at most one person less."""
+    everybody, most_rows = people
+    return max(-(-checked // most_rows), min(checked, everybody - (size - checked)))
+
+
 def _finding(rule: Rule, size: int, result: Any, people: tuple[int, int] | None) -> Finding:
     checked: int | None = size
     failed: int | None = None
@@ -291,7 +297,7 @@ def _finding(rule: Rule, size: int, result: Any, people: tuple[int, int] | None)
         severity=rule["severity"],
         rows_checked=checked,
         rows_failed=failed,
-        people_checked=checked if people is None or checked is None else min(people[0], checked),
+        people_checked=checked if people is None or checked is None else _people_at_least(checked, size, people),
         people_failed_at_least=failed if people is None or failed is None else -(-failed // people[1]),
         failed_share=share,
         threshold_share=float(rule["threshold_share"]),

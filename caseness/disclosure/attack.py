@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -48,6 +48,7 @@ class Profile:
     minimum_n_for_statistics: int
     description: str
     source: str
+    statistic_decimals: int = 1  # as every release had it before manifests said so
 
     def interval(self, count: int | None, status: str, ceiling: int) -> tuple[int, int]:
         """Every true value that would have been published like this."""
@@ -113,6 +114,7 @@ def _profile(name: str, row: Mapping[str, str]) -> Profile:
         minimum_n_for_statistics=int(row["minimum_n_for_statistics"]),
         description=row["description"],
         source=row["source"],
+        statistic_decimals=int(row["statistic_decimals"]),
     )
 
 
@@ -133,6 +135,10 @@ class AttackReport:
     # What was recovered, with the width that is left; ``None`` for what could not be shown to be safe.
     hits: dict[Part, int | None] = field(default_factory=dict)
 
+    def add_hits(self, hits: Mapping[Part, int | None]) -> None:
+        """Hits of another attack; of two widths of one count the narrower."""
+        self.hits |= narrower(self.hits, hits)
+
     @property
     def is_broken(self) -> bool:
         """Whether any protected count is known, or known to within one, or the published counts contradict the rule."""
@@ -145,6 +151,16 @@ class AttackReport:
 
 
 Part = tuple[str, ...]
+Width = TypeVar("Width", int, float)
+
+
+def narrower(one: Mapping[Part, Width | None], other: Mapping[Part, Width | None]) -> dict[Part, Width | None]:
+    """What is known of every count by either; what was not answered is known to any width."""
+    found = dict(one)
+    for key, width in other.items():
+        before = found.get(key)
+        found[key] = width if before is None or (width is not None and width < before) else before
+    return found
 
 
 @dataclass
@@ -225,6 +241,10 @@ class Relation:
     low: float
     high: float
 
+    def holds(self, truth: Mapping[Part, int]) -> bool:
+        """Whether it is so of true counts; what is not counted is nobody."""
+        return self.low <= sum(sign * truth.get(part, 0) for part, sign in self.terms) <= self.high
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -252,6 +272,8 @@ class System:
     # What the variables truly are, as far as whoever publishes knows: one solution, from which others are found.
     truth: dict[Part, int] = field(default_factory=dict)
     safe: set[Part] = field(default_factory=set)  # protected counts of which nothing has to be asked any more
+    # What no count exceeds, where no shown count says so.
+    ceiling: float = 0
 
     def leave_what_is_open(self) -> None:
         """A count that one release shows exactly, a zero, is not protected because another hides it."""
@@ -280,7 +302,7 @@ class Programme:
         switched = [cell for cell in system.cells if cell.whole]
         self.width = len(names) + len(switched)
         known = (cell.high for cell in system.cells if not cell.is_protected and np.isfinite(cell.high))
-        ceiling = max(known, default=0) + slack
+        ceiling = max(system.ceiling, max(known, default=0)) + slack
         rows: list[dict[int, float]] = []
         bounds: list[tuple[float, float]] = []
 
@@ -472,11 +494,6 @@ def programmes(system: System) -> Iterator[Programme]:
         yield Programme(system, slack=_SLACK_COURSES, only=_of_few_people(system))
     for slack in (0, _SLACK_COURSES):
         yield Programme(system, slack=slack)
-
-
-def holds(system: System) -> bool:
-    """Whether the truth is a solution: what is believed may not be so."""
-    return Programme(system, slack=_SLACK_COURSES, only=_of_few_people(system)).solution_of(system.truth) is not None
 
 
 def _of_few_people(system: System) -> set[Part]:

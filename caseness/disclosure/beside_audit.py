@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from caseness.dbt_runner import coarsening_rows
-from caseness.disclosure.attack import Part, attack, holds
+from caseness.disclosure.attack import Part, attack, narrower
 from caseness.disclosure.beside import (
     ACTIVITY,
     COMPLETENESS,
     FLOW,
+    QUALITY,
     TRAJECTORIES,
     Name,
     TruthBeside,
@@ -27,7 +28,7 @@ from caseness.errors import CheckFailedError
 Progress = Callable[[str], None]
 # What a table gives up first: a condition, its values, and how the report tells it.
 _Step = tuple[str, str, tuple[tuple[str, object], ...], str]
-_TABLES_OF = {"activity": (ACTIVITY,), "scores": (COMPLETENESS,), "courses": (FLOW, TRAJECTORIES)}
+_TABLES_OF = {"scores": (COMPLETENESS,), "quality": (QUALITY,), "courses": (ACTIVITY, FLOW, TRAJECTORIES)}
 
 
 def attack_beside(
@@ -43,9 +44,16 @@ def attack_beside(
 
     What goes first stands in ``publication_coarsening.csv``. Returns what the manifest says, and what was dropped.
     """
-    facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "protected_means": 0, "questions": 0}
+    facts: dict[str, Any] = {
+        "rounds": 0,
+        "protected_cells": 0,
+        "protected_means": 0,
+        "questions": 0,
+        "recovered_before_dropping": 0,
+    }
     dropped: list[str] = []
     told_before: set[Part] = set()
+    before: dict[Part, float | None] | None = None
     unsafe: set[Name] | None = None
     while True:
         found = _attacked([*earlier, this()], unsafe, truth, until, say)
@@ -56,9 +64,10 @@ def attack_beside(
         facts["protected_means"] = max(facts["protected_means"], found.means)
         hits = list(found.hits)
         if hits and earlier:  # what earlier releases gave away by themselves can not be taken back
-            before = _attacked(earlier, found.unsafe, truth, until, say).hits
+            before = _attacked(earlier, None, truth, until, say).hits if before is None else before
             hits = [hit for hit, width in found.hits.items() if not _was_known(before.get(hit), width)]
             told_before |= set(found.hits) - set(hits)
+        facts["recovered_before_dropping"] += len(hits)
         if not hits and not found.contradicted:
             break
         steps = [step for hit in sorted(hits) for step in _first_that_is_there(connection, _ladder(connection, hit))]
@@ -94,36 +103,28 @@ def _attacked(
     releases: Sequence[Published], only: Iterable[Name] | None, truth: TruthBeside | None, until: float, say: Progress
 ) -> _Found:
     found = _Found()
-    chosen = {name: one for name, one in systems_beside(releases).items() if only is None or name in only}
+    truly = truth.of if truth else None
+    chosen = {name: one for name, one in systems_beside(releases, truly).items() if only is None or name in only}
     for name, (system, is_belief) in chosen.items():
         say("attacking " + ", ".join(name))
-        system.truth = truth.of(system) if truth else {}
-        if is_belief and system.truth and not holds(system):
-            continue  # what is believed is not so
         report = attack(system, seconds=max(until - time.monotonic(), 0.0))
         found.questions += report.questions
         if is_belief and report.contradictions:
             continue
         found.cells += 0 if is_belief else report.protected_cells
-        found.hits |= report.hits
+        found.hits = narrower(found.hits, report.hits)
         if report.contradictions:
             found.contradicted.add(name)
         if report.hits or report.contradictions:
             found.unsafe.add(name)
     say("attacking the means of the trajectories")
-    means = {name: one for name, one in mean_systems(releases).items() if only is None or name in only}
-    for one in means.values():
-        one.system.truth = truth.of(one.system) if truth else {}
-    means = {name: one for name, one in means.items() if not one.is_refuted}
+    means = {name: one for name, one in mean_systems(releases, truly).items() if only is None or name in only}
     with ThreadPoolExecutor(2) as pool:
-        waiting = {
-            name: pool.submit(known_means, one, seconds=max(until - time.monotonic(), 0.0))
-            for name, one in means.items()
-        }
+        waiting = {name: pool.submit(known_means, one, until=until) for name, one in means.items()}
         known = {name: one.result() for name, one in waiting.items()}
     found.means = sum(len(one.hidden) for one in means.values())
     for name, widths in known.items():
-        found.hits |= {(*name, *group): width for group, width in widths.items()}
+        found.hits = narrower(found.hits, {(*name, *group): width for group, width in widths.items()})
         if widths:
             found.unsafe.add(name)
     return found
@@ -142,7 +143,7 @@ def _ladder(connection: Any, hit: Part) -> list[_Step]:
     table, count, values = _place(connection, hit)
     steps = []
     for row in sorted(coarsening_rows(), key=lambda row: int(row["step"])):
-        if (row["hit_table"], row["hit_count"]) in ((table, count), ("any", "any")):
+        if (row["hit_table"], row["hit_count"]) in ((table, count), (table, "any")):
             named = tuple((name, values[name]) for name in re.findall(r"\$(\w+)", row["condition"]))
             steps.append((row["table_name"], row["condition"], named, row["told"].format(**values)))
     return steps
@@ -154,6 +155,8 @@ def _place(connection: Any, hit: Part) -> tuple[str, str, dict[str, object]]:
         return ACTIVITY, "episodes", {"stage": hit[2], "period_kind": _kind_of(connection, hit[3])}
     if hit[1] == COMPLETENESS:
         return COMPLETENESS, "scores", {"instrument_code": hit[2]}
+    if hit[1] == QUALITY:
+        return QUALITY, "rows_failed", {"rule_id": hit[2]}
     if hit[1] == FLOW:
         return FLOW, "episodes", {"instrument_code": hit[2], "week": int(hit[3])}
     if hit[1] == TRAJECTORIES:

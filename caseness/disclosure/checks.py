@@ -48,6 +48,7 @@ class HeadlineAccuracy:
     would, with the published counts, tell the exact ones: they stay with whoever publishes.
     """
 
+    measures_of: int
     measures_shown: int
     greatest_possible_rate_error_percentage_points: float | None
     greatest_possible_count_error: int
@@ -63,9 +64,11 @@ class HeadlineAccuracy:
             self.measured_rate_error_percentage_points or 0.0
         ) <= (self.greatest_possible_rate_error_percentage_points or 0.0)
 
-    def published(self) -> dict[str, float | int | bool | None]:
+    def published(self) -> dict[str, str | float | int | bool | None]:
         """What a manifest may say."""
         return {
+            "of": "whole service, over all days",
+            "measures_of": self.measures_of,
             "measures_shown": self.measures_shown,
             "greatest_possible_rate_error_percentage_points": self.greatest_possible_rate_error_percentage_points,
             "greatest_possible_count_error": self.greatest_possible_count_error,
@@ -92,6 +95,7 @@ def headline_accuracy(overview: Sequence[Row], truth: Sequence[Row], profile: Pr
         counts.append(abs(row["denominator_count"] - true["denominator_count"]))
         counts.append(abs(row["numerator_count"] - true["numerator_count"]))
     return HeadlineAccuracy(
+        measures_of=sum(row["period_id"] == "all" for row in overview),
         measures_shown=len(rates),
         greatest_possible_rate_error_percentage_points=round(max(possible), 2) if possible else None,
         greatest_possible_count_error=greatest_count,

@@ -9,6 +9,7 @@ for those who were added between two builds. Extremes of a quotient: Dinkelbach 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,12 +18,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from caseness.disclosure.attack import Cell, Part, Programme, Ratio, Relation, System, programmes
+from caseness.disclosure.attack import Cell, Part, Profile, Programme, Ratio, Relation, System, programmes
 from screening.definitions import definitions
 
 Row = Mapping[str, Any]
 WITHIN_SCORE_POINTS = 1.0  # a mean that is known to within so much is known
-_HALF_UNIT = 0.05 + 1e-9  # of the decimal that means are printed with
 _ENUMERATED = 200  # of more people than this, every count within a rounding agrees with every interval of a mean
 _ROUNDS = 30
 _NOWHERE = float("inf")
@@ -53,24 +53,19 @@ class MeanSystem:
     system: System
     scale: int = 1
     hidden: list[Hidden] = field(default_factory=list)
-    believed: list[Relation] = field(default_factory=list)
 
-    @property
-    def is_refuted(self) -> bool:
-        """Whether the truth, where it is known, is not what is believed."""
-        truth = self.system.truth
-        return bool(truth) and any(
-            not one.low <= sum(sign * truth.get(part, 0) for part, sign in one.terms) <= one.high
-            for one in self.believed
-        )
-
-    def add_sum(self, total: Part, count: Part, *, greatest: int, mean: float | None = None) -> None:
+    def add_sum(self, total: Part, count: Part, profile: Profile, *, greatest: int, mean: float | None = None) -> None:
         """Tie a sum to its count: within the instrument's range and, where the mean is shown, within its decimal."""
         low, high = 0.0, float(greatest)
         if mean is not None:
-            low, high = max(low, mean - _HALF_UNIT), min(high, mean + _HALF_UNIT)
+            low, high = max(low, mean - _half_unit(profile)), min(high, mean + _half_unit(profile))
         self.system.cells.append(Cell(total, 0, _NOWHERE, (total,)))
         self.system.ratios.append(Ratio((total,), (count,), low * self.scale, high * self.scale))
+
+
+def _half_unit(profile: Profile) -> float:
+    """Half of the last decimal that means are printed with."""
+    return float(0.5 * 10**-profile.statistic_decimals + 1e-9)
 
 
 @cache
@@ -79,27 +74,27 @@ def greatest_score(instrument: str) -> int:
     return next(int(row["total_max"]) for row in definitions("instruments") if row["instrument_code"] == instrument)
 
 
-def known_means(means: MeanSystem, *, seconds: float) -> dict[Part, float | None]:
+def known_means(means: MeanSystem, *, until: float) -> dict[Part, float | None]:
     """Hidden groups whose mean is known -> to within how many score points; ``None`` where no answer was found.
 
     Numbers that contradict each other tell nothing: the group can not be there, or what was believed is not so.
     """
     found = {}
     for group in means.hidden:
-        width = _width(means, group, seconds)
+        width = _width(means, group, until)
         if width is None or width <= WITHIN_SCORE_POINTS:
             found[group.name] = width
     return found
 
 
-def _width(means: MeanSystem, group: Hidden, seconds: float) -> float | None:
+def _width(means: MeanSystem, group: Hidden, until: float) -> float | None:
     """Between the least and the greatest mean that a group can have; wide enough is enough."""
     count = Cell(group.name, 1, group.most, group.counts, less=group.less_counts)
     asked = System(means.system.family, [*means.system.cells, count], [], means.system.ratios, means.system.relations)
     asked.truth = means.system.truth
     total = Cell(group.name, 0, _NOWHERE, group.sums, less=group.less_sums)
     for programme in programmes(asked):
-        answer = _quotient_range(programme, total, count, WITHIN_SCORE_POINTS * means.scale, seconds)
+        answer = _quotient_range(programme, total, count, WITHIN_SCORE_POINTS * means.scale, until)
         if answer != _CONTRADICTED:
             return answer / means.scale if answer is not None else None
     return _NOWHERE
@@ -108,10 +103,10 @@ def _width(means: MeanSystem, group: Hidden, seconds: float) -> float | None:
 _CONTRADICTED = -1.0
 
 
-def _quotient_range(programme: Programme, total: Cell, count: Cell, enough: float, seconds: float) -> float | None:
+def _quotient_range(programme: Programme, total: Cell, count: Cell, enough: float, until: float) -> float | None:
     """How far apart the quotients of two sums can be; more than ``enough`` is not looked into further."""
     sums, counts = programme.targets([total, count]).toarray()
-    says, solution = programme.extreme(counts, 1, seconds=seconds)
+    says, solution = programme.extreme(counts, 1, seconds=max(until - time.monotonic(), 0.0))
     if says == "contradiction":
         return _CONTRADICTED
     if solution is None:
@@ -120,7 +115,9 @@ def _quotient_range(programme: Programme, total: Cell, count: Cell, enough: floa
     for sign in (1, -1):
         quotient = (sums @ solution) / (counts @ solution)
         for _ in range(_ROUNDS):
-            says, further = programme.extreme(sums - quotient * counts, sign, seconds=seconds)
+            says, further = programme.extreme(
+                sums - quotient * counts, sign, seconds=max(until - time.monotonic(), 0.0)
+            )
             if says == "unbounded":
                 return _NOWHERE
             if further is None:
@@ -135,21 +132,21 @@ def _quotient_range(programme: Programme, total: Cell, count: Cell, enough: floa
     return float(ends[1] - ends[0])
 
 
-def counts_that_agree(row: Row, low: float, high: float) -> tuple[float, float]:
+def counts_that_agree(row: Row, low: float, high: float, profile: Profile) -> tuple[float, float]:
     """Which counts within a rounding agree with the mean and its interval, as whole scores can make them."""
     if high > _ENUMERATED or row["observed_ci_low"] is None:
         return low, high
-    agreeing = [n for n in range(max(int(low), 2), int(high) + 1) if _agrees(row, n)]
+    agreeing = [n for n in range(max(int(low), 2), int(high) + 1) if _agrees(row, n, _half_unit(profile))]
     return (agreeing[0], agreeing[-1]) if agreeing else (low, high)
 
 
-def _agrees(row: Row, n: int) -> bool:
+def _agrees(row: Row, n: int, half: float) -> bool:
     """Whether ``n`` whole scores can have this mean and these limits: their sum and that of their squares are whole."""
     greatest, mean = greatest_score(str(row["instrument_code"])), float(row["observed_mean"])
-    sums = np.arange(math.ceil((mean - _HALF_UNIT) * n), math.floor((mean + _HALF_UNIT) * n) + 1)
+    sums = np.arange(math.ceil((mean - half) * n), math.floor((mean + half) * n) + 1)
     sums = sums[(sums >= 0) & (sums <= greatest * n)]
-    least = np.maximum(sums / n - float(row["observed_ci_low"]), float(row["observed_ci_high"]) - sums / n) - _HALF_UNIT
-    most = np.minimum(sums / n - float(row["observed_ci_low"]), float(row["observed_ci_high"]) - sums / n) + _HALF_UNIT
+    least = np.maximum(sums / n - float(row["observed_ci_low"]), float(row["observed_ci_high"]) - sums / n) - half
+    most = np.minimum(sums / n - float(row["observed_ci_low"]), float(row["observed_ci_high"]) - sums / n) + half
     # The half width is t times the deviation over the root of n.
     squared = n * (n - 1) / float(stats.t.ppf(_upper(), n - 1)) ** 2
     fewest = np.maximum(np.maximum(least, 0) ** 2 * squared + sums**2 / n, sums)

@@ -34,7 +34,13 @@ def attack_outcomes(
     or else of every measure. A count that an earlier release hid is protected as well. Returns what the manifest says,
     and what was dropped. Raises ``CheckFailedError`` for a hit that nothing declared cures.
     """
-    facts: dict[str, Any] = {"rounds": 0, "protected_cells": 0, "questions": 0, "collided": []}
+    facts: dict[str, Any] = {
+        "rounds": 0,
+        "protected_cells": 0,
+        "questions": 0,
+        "recovered_before_dropping": 0,
+        "collided": [],
+    }
     dropped: list[str] = []
     left: list[int | None] = []
     before = _Before(earlier, truth, until, say)
@@ -65,6 +71,7 @@ def attack_outcomes(
             facts["protected_cells"] = max(facts["protected_cells"], found.protected_cells)
             hits = before.not_told(found.hits, unsafe)
             left = [found.hits[hit] for hit in hits]
+            facts["recovered_before_dropping"] += len(hits)
             if not hits and not contradicted:
                 break
             names = {(hit[2], hit[3], _kind_of(connection, hit[5])) for hit in hits}
@@ -113,8 +120,8 @@ class _Before:
             for name, (system, is_belief) in self._systems.items()
             if name not in self._asked and any(name == one or (not is_belief and set(name) & set(one)) for one in where)
         }
-        self._asked |= set(asked)
         if hits and asked:
+            self._asked |= set(asked)
             found = _attack_all(asked, self._until, self._say)[0].hits
             self._widths |= {hit: width for hit, width in found.items() if width is not None}
         told = {hit for hit, width in hits.items() if _was_known(self._widths.get(hit), width)}
@@ -249,8 +256,9 @@ def _attack_all(
         whole.protected_cells += found.protected_cells
         whole.contradictions += found.contradictions
         whole.unanswered += found.unanswered
-        whole.hits |= found.hits
-        safe[name] = found.safe
+        whole.add_hits(found.hits)
+        if not is_belief:  # what a belief leaves open, the whole system may tell
+            safe[name] = found.safe
         if found.hits or found.contradictions:
             unsafe.add(name)
         if found.contradictions:

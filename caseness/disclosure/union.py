@@ -119,7 +119,8 @@ def systems(releases: Sequence[Published]) -> dict[tuple[str, ...], tuple[System
 
 def recent_builds(releases: Sequence[Published]) -> set[str]:
     """The builds whose releases are taken together; of older ones each count bounds later ones by itself."""
-    return set(list(dict.fromkeys(release.build for release in releases))[-_MOST_BUILDS:])
+    by_last = list(dict.fromkeys(release.build for release in reversed(releases)))
+    return set(by_last[:_MOST_BUILDS])
 
 
 def families(releases: Sequence[Published], name: Collection[str]) -> dict[tuple[str, str], System]:
@@ -288,15 +289,12 @@ def _least(older: Sequence[Published], variables: Mapping[str, Iterable[Part]], 
     for release in older:
         for row in release.rows:
             own = stretches.get(str(row["group_dimension"]), ())
-            inside = [
-                (name, first, last) for name, first, last in own if row["period_start"] <= first <= row["period_end"]
-            ]
-            is_whole = inside and inside[0][1] == row["period_start"] and inside[-1][2] == row["period_end"]
-            if not is_whole or row["period_end"] > release.as_of:
+            inside = exactly_inside(row, own)
+            if not inside or row["period_end"] > release.as_of:
                 continue
             for what in _COUNTS:
                 if row[f"{what}_status"] == "shown":
-                    parts = tuple(_variable(replace(release, build=oldest), row, what, name) for name, *_ in inside)
+                    parts = tuple(_variable(replace(release, build=oldest), row, what, name) for name in inside)
                     low, _ = release.profile.interval(row[f"{what}_count"], "shown", NO_CEILING)
                     if known.issuperset(parts):
                         found.append(Cell((release.release_id, "least", *parts[0]), low, float("inf"), parts))
@@ -340,6 +338,13 @@ def _pieces(stretches: Stretches, dimension: str, stretch: str, of: str) -> list
 def stretches_inside(row: Row, stretches: Sequence[Stretch]) -> list[str]:
     """Names of the stretches that the period of a row is made of."""
     return [name for name, day, _ in stretches if row["period_start"] <= day <= row["period_end"]]
+
+
+def exactly_inside(row: Row, stretches: Sequence[Stretch]) -> list[str]:
+    """The same where they begin and end with the period; none where they do not."""
+    inside = [one for one in stretches if row["period_start"] <= one[1] <= row["period_end"]]
+    is_exact = inside and inside[0][1] == row["period_start"] and inside[-1][2] == row["period_end"]
+    return [name for name, *_ in inside] if is_exact else []
 
 
 def _most(row: Row, profile: Profile) -> int:

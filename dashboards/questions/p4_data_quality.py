@@ -23,13 +23,15 @@ table["status"] = [status.replace("_", " ") for status in table["status"]]
 table["rule"] = [words.readable(rule) for rule in rows["rule_id"]]
 table["where"] = rows["table_name"]
 table["rows failed"] = frame.count_column(rows, "rows_failed")
-table["rows checked"] = frame.count_column(rows, "rows_checked")
+table["rows checked"] = frame.count_column(
+    rows.rename(columns={"rows_checked_about": "rows_checked_count"}), "rows_checked"
+)
 table["why"], table["what to do"] = rows["reason"], rows["remedy"]
 told = pd.DataFrame(
     {
         "rule": [
             f"**{rule}**  \n{status}"
-            + ("" if failed_rows == "not applicable" else f", {failed_rows} of {checked} rows")
+            + ("" if failed_rows == "not applicable" else f", {failed_rows} of {checked} rows, to the nearest hundred")
             for rule, status, failed_rows, checked in zip(
                 table["rule"], table["status"], table["rows failed"], table["rows checked"], strict=True
             )

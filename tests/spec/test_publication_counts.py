@@ -118,9 +118,11 @@ week rows people low high opensafely midpoint6
 """
 FINDINGS = """
 rule     checked people failed people_failed checked_shown failed_shown
-many     40      40     12     8             40            10
-one      40      7      0      0             none          0
-few      40      40     12     7             40            none
+many     449     40     12     8             400           10
+one      449     7      0      0             none          0
+few      449     40     12     7             400           none
+small    99      40     0      0             none          0
+least    100     40     0      0             100           0
 """
 
 
@@ -337,6 +339,6 @@ def test_a_mean_needs_eight_people_and_a_spread(published: Published, profile: s
 
 
 def test_findings_count_people(published: Published) -> None:
-    found = published.ask("select rule_id, rows_checked_count, rows_failed_count from publication.pub_data_quality")
+    found = published.ask("select rule_id, rows_checked_about, rows_failed_count from publication.pub_data_quality")
     told = {name: tuple("none" if value is None else str(value) for value in counts) for name, *counts in found}
     assert told == {row["rule"]: (row["checked_shown"], row["failed_shown"]) for row in drawn(FINDINGS)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import time
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 from scipy import stats
 
 from caseness import dbt_runner
-from caseness.disclosure.attack import attack, disclosure_profile
+from caseness.disclosure.attack import System, attack, disclosure_profile
 from caseness.disclosure.beside import TABLES, mean_systems, systems_beside
 from caseness.disclosure.means import counts_that_agree, known_means
-from caseness.disclosure.union import Published
+from caseness.disclosure.union import Published, recent_builds
 
 Row = dict[str, Any]
 _AS_OF = dt.date(2026, 3, 31)
@@ -240,6 +241,38 @@ def test_a_band_that_nobody_began_in_contradicts_nothing() -> None:
     assert found.is_safe
 
 
+def test_one_count_at_most_of_a_band_that_is_hidden_whole_is_large() -> None:
+    """At least 26 came to the second band, so of the hidden one at most 7 others; at least 7 to the third."""
+    first = [*_hidden_whole(_flow("PHQ-9", 0, 30, 7, band="severe")), *_flow("PHQ-9", 17, 0, 17, band="mild")]
+    second = [
+        *_flow("PHQ-9", 9, 8, 0, week=4, band="to0"),
+        *_flow("PHQ-9", 15, 15, 0, week=4, band="to1"),
+        *_flow("PHQ-9", 8, 8, 8, week=4, band="to2"),
+    ]
+    hits = _hits(_published(severity_flow=[*first, *second]))
+    assert hits["first", "pub_severity_flow", "PHQ-9", "0", "4", "severe", "to2"] == 0
+
+
+def test_a_band_needs_an_answer_in_its_weeks() -> None:
+    """Nobody answered in week 3 and 13 to 17 in week 4; of the bands at week 4 at least 8 and 8 are shown."""
+    stayed_away = {**_flow("PHQ-9", 300)[0], "to_band": "not_answered"}
+    weeks = [{**_trajectory("all", 400, n), "week_of_treatment": week} for week, n in ((3, 0), (4, 17))]
+    flow = [*_flow("PHQ-9", 8, 8, 1), stayed_away]
+    hits = _hits(_published(severity_flow=flow, trajectories=weeks))
+    assert hits == {("first", "pub_severity_flow", "PHQ-9", "0", "4", "mild", "to2"): 0}
+    weeks = [{**_trajectory("all", 400, n), "week_of_treatment": week} for week, n in ((2, 0), (4, 17))]
+    assert _hits(_published(severity_flow=flow, trajectories=weeks)) == {}
+
+
+def test_flows_of_other_weeks_and_instruments_follow_some_of_the_same_courses() -> None:
+    """At most 36 were followed to week 4, so no more to week 12; nor does a flow of another instrument change that."""
+    early, late = _flow("PHQ-9", 12, 12, 12), _flow("PHQ-9", 13, 13, 8, 2, week=8, band="severe")
+    between = _flow("GAD-7", 18, 18, week=4, band="severe")
+    expected = {("first", "pub_severity_flow", "PHQ-9", "8", "12", "severe", "to3"): 1}
+    assert _hits(_published(severity_flow=[*early, *late])) == expected
+    assert _hits(_published(severity_flow=[*early, *between, *late])) == expected
+
+
 # --- trajectories and their means -----------------------------------------------------------------------------------
 
 
@@ -271,7 +304,9 @@ def _trajectory(
 
 def _known(*releases: Published) -> set[tuple[str, ...]]:
     return {
-        (*name, *group) for name, means in mean_systems(releases).items() for group in known_means(means, seconds=30)
+        (*name, *group)
+        for name, means in mean_systems(releases).items()
+        for group in known_means(means, until=time.monotonic() + 30)
     }
 
 
@@ -314,7 +349,7 @@ def test_what_is_left_is_what_every_pair_of_counts_and_sums_leaves(mean: float, 
         "observed_mean", "PHQ-9", "0", "if every course has a modality"
     ]
     width = _brute_width((58, 62, mean), (38, 42, other), (18, 22), 27)
-    known = known_means(means, seconds=30)
+    known = known_means(means, until=time.monotonic() + 30)
     assert (width <= 1) == bool(known)
     assert all(found == pytest.approx(width) for found in known.values())
 
@@ -349,10 +384,83 @@ def test_an_interval_of_a_mean_never_excludes_the_true_count() -> None:
         n = int(chance.integers(8, 40))
         scores = np.minimum(chance.poisson(chance.gamma(1.0, 4.0), size=n), 27)
         low, high = n - 2, n + 2
-        found = counts_that_agree(_mean_row(scores), low, high)
+        found = counts_that_agree(_mean_row(scores), low, high, disclosure_profile("opensafely"))
         assert low <= found[0] <= n <= found[1] <= high
         narrower += found != (low, high)
     assert narrower > 20
+
+
+def test_a_mean_of_the_model_needs_thirty_scores() -> None:
+    """Of at most 32 who answered at least 30 did by video: one or two by text."""
+    model = {"model_mean": 8.0, "model_status": "shown"}
+    rows = [_trajectory("all", 80, 32), {**_trajectory("video", 60, 30), **model}, _trajectory("text", 20, 2)]
+    hits = _hits(_published(trajectories=rows))
+    assert hits == {("first", "pub_trajectories", "observed", "modality", "text", "PHQ-9", "0"): 1}
+    assert _hits(_published(trajectories=[rows[0], {**rows[1], "model_status": "not_applicable"}, rows[2]])) == {}
+
+
+def test_first_treatments_and_starters_are_the_same_courses() -> None:
+    """Five times at least 8 were treated, of at most 42 who started; at most 17 and 17 by two modalities."""
+    activity = _activity((8, 8, 8, 8, 8), stage="first_treatments")
+    rows = [
+        _trajectory("all", 40, 0),
+        _trajectory("video", 17, 0),
+        _trajectory("text", 17, 0),
+        _trajectory("phone", 6, 0),
+    ]
+    hits = _hits(_published(activity=activity, trajectories=rows))
+    assert hits == {("first", "pub_trajectories", "starters", "modality", "phone"): 1}
+    assert _hits(_published(trajectories=rows)) == {}
+
+
+def test_what_refutes_one_belief_leaves_the_others() -> None:
+    """One who started has no modality, and never answered: all who answered have one."""
+    rows = [{**_ALL_ALIKE[0], **_count("starters", 61, "opensafely")}, *_ALL_ALIKE[1:]]
+    observed = {"all": 60, "video": 40, "text": 20}
+
+    def truth(system: System) -> dict[tuple[str, ...], int]:
+        known = {("b", "starters", "all", "all"): 61, ("b", "starters", "modality", "video"): 40}
+        known |= {("b", "starters", "modality", "text"): 20}
+        for name, count in observed.items():
+            known["b", "observed", "all" if name == "all" else "modality", name, "PHQ-9", "0"] = count
+        return known
+
+    means = mean_systems([_published(trajectories=rows)], truth)["observed_mean", "PHQ-9", "0"]
+    assert len(known_means(means, until=time.monotonic() + 30)) == 1
+    observed["all"] = 61
+    means = mean_systems([_published(trajectories=rows)], truth)["observed_mean", "PHQ-9", "0"]
+    assert known_means(means, until=time.monotonic() + 30) == {}
+
+
+def test_what_shrank_of_one_stage_says_nothing_of_another() -> None:
+    rules = {"old": ("one", "nhs_mh"), "new": ("two", "midpoint6")}
+
+    def both(referrals: dict[str, int]) -> list[Published]:
+        found = []
+        for name, (build, profile) in rules.items():
+            rows = _activity((6,), profile=profile, whole=False)
+            rows += _activity((referrals[name],), profile=profile, whole=False, stage="referrals_received")
+            found.append(_published(name, build, profile, activity=[{**row, "period_end": _AS_OF} for row in rows]))
+        return found
+
+    expected = {("new", "pub_activity", "discharged", "fy_2024"): 1}
+    assert _hits(*both({"old": 100, "new": 100})) == expected
+    assert _hits(*both({"old": 100, "new": 80})) == expected
+
+
+def test_a_build_that_was_published_before_is_among_the_recent_ones() -> None:
+    releases = [_published(f"r{at}", build) for at, build in enumerate(["b1", "b2", "b3", "b4", "b5", "b1"])]
+    assert recent_builds(releases) == {"b1", "b3", "b4", "b5"}
+
+
+def test_rows_that_failed_a_rule_are_told_no_better_by_two_releases() -> None:
+    def quality(profile: str) -> list[Row]:
+        return [{"rule_id": "total_range", **_count("rows_failed", 7, profile)}]
+
+    first = _published(data_quality=quality("opensafely"))
+    second = _published("second", profile="midpoint6", data_quality=quality("midpoint6"))
+    assert _hits(first, second) == {("first", "pub_data_quality", "total_range"): 0}
+    assert _hits(first) == _hits(second) == {}
 
 
 def test_the_rest_is_a_secret_while_it_is_small() -> None:
@@ -374,9 +482,9 @@ def test_an_interval_of_a_mean_narrows_what_is_hidden_beside_it() -> None:
 def test_an_interval_of_a_mean_can_tell_the_count() -> None:
     """One point among nine people is 0.1 (-0.1 to 0.4), among twelve 0.1 (-0.1 to 0.3)."""
     nine, twelve = (_mean_row(np.array([1, *[0] * (n - 1)])) for n in (9, 12))
-    assert counts_that_agree(nine, 8, 12) != (8, 12)
-    assert counts_that_agree(nine, 8, 12)[1] < 12
-    assert counts_that_agree(twelve, 8, 12)[0] > 9
+    assert counts_that_agree(nine, 8, 12, disclosure_profile("opensafely")) != (8, 12)
+    assert counts_that_agree(nine, 8, 12, disclosure_profile("opensafely"))[1] < 12
+    assert counts_that_agree(twelve, 8, 12, disclosure_profile("opensafely"))[0] > 9
 
 
 def test_every_table_that_is_attacked_says_what_goes_first() -> None:
@@ -389,4 +497,9 @@ def test_every_table_that_is_attacked_says_what_goes_first() -> None:
         own = [row for row in rows if row["hit_table"] in (name, "any")]
         # At the end nothing of it is left, so that whatever it told is gone.
         last = max((row for row in own if row["table_name"] == name), key=lambda row: int(row["step"]))
-        assert last["condition"] in ("true", "stage = $stage", "instrument_code = $instrument_code")
+        assert last["condition"] in (
+            "true",
+            "stage = $stage",
+            "instrument_code = $instrument_code",
+            "rule_id = $rule_id",
+        )

@@ -42,3 +42,12 @@
     {{ numerator }} + {{ others }} > 0
     and least({{ numerator }}, {{ numerator_people }}, {{ others }}, {{ others_people }}) <= profile.all_or_none_margin
 {%- endmacro %}
+
+{#- State of the number of rows that a quality rule looked at: small ones are not told at all. -#}
+{% macro quality_status() -%}
+    {{ caseness.count_status(
+        'findings.rows_checked',
+        'findings.people_checked',
+        'findings.rows_checked > 0 and findings.rows_checked < profile.quality_rounding_base'
+    ) }}
+{%- endmacro %}

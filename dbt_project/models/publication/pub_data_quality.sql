@@ -14,8 +14,14 @@ final as (
         findings.check_kind,
         findings.severity,
         findings.status,
-        {{ rounded_count('findings.rows_checked', 'findings.people_checked') }} as rows_checked_count,
-        {{ count_status('findings.rows_checked', 'findings.people_checked') }} as rows_checked_status,
+        -- How many rows there are stands elsewhere by the rule for counts; here it only tells what a failure is among.
+        case
+            when {{ quality_status() }} = 'zero' then 0
+            when {{ quality_status() }} = 'shown'
+                then {{ rounded_half_up('findings.rows_checked', 'profile.quality_rounding_base') }}
+                    * profile.quality_rounding_base
+        end as rows_checked_about,
+        {{ quality_status() }} as rows_checked_status,
         {{ rounded_count('findings.rows_failed', 'findings.people_failed_at_least') }} as rows_failed_count,
         {{ count_status('findings.rows_failed', 'findings.people_failed_at_least') }} as rows_failed_status,
         findings.reason,
