@@ -26,6 +26,7 @@ from caseness.disclosure.union import EVERYBODY, Published
 from caseness.errors import CheckFailedError
 
 Progress = Callable[[str], None]
+_MOST_REASONS = 3
 # What a table gives up first: a condition, its values, and how the report tells it.
 _Step = tuple[str, str, tuple[tuple[str, object], ...], str]
 _TABLES_OF = {"scores": (COMPLETENESS,), "quality": (QUALITY,), "courses": (ACTIVITY, FLOW, TRAJECTORIES)}
@@ -50,6 +51,7 @@ def attack_beside(
         "protected_means": 0,
         "questions": 0,
         "recovered_before_dropping": 0,
+        "collided": [],
     }
     dropped: list[str] = []
     told_before: set[Part] = set()
@@ -81,6 +83,8 @@ def attack_beside(
                 remedy="nothing was published; choose a stricter disclosure_profile or fewer measurement periods",
             )
         dropped += [told for _, _, _, told in removed]
+        because = [" ".join(hit) for hit in sorted(hits)][:_MOST_REASONS]
+        facts["collided"] += [{"dropped": told, "because": because} for _, _, _, told in removed]
     facts["known_from_earlier_releases_alone"] = len(told_before)
     left = [found.hits[hit] for hit in hits]
     facts["recovered_exactly"] = sum(width == 0 for width in left)

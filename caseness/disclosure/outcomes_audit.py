@@ -15,6 +15,7 @@ from caseness.errors import CheckFailedError
 
 Progress = Callable[[str], None]
 Name = tuple[str, ...]
+_MOST_REASONS = 3
 
 
 def attack_outcomes(
@@ -88,11 +89,18 @@ def attack_outcomes(
                 raise _not_curable(hits, is_contradicted=bool(found.contradictions))
             for measure, dimension, kind in removed:
                 told = f"{measure} by {dimension}" + ("" if kind == "all" or "+" in dimension else f" and {kind}")
-                facts["collided"].append(told)
+                facts["collided"].append({"dropped": told, "because": _because(measure, hits)})
                 dropped.append(told)
     facts |= {"recovered_exactly": left.count(0), "recovered_within_one": left.count(1), "unanswered": left.count(None)}
     facts["known_from_earlier_releases_alone"] = len(before.told)
     return facts, sorted(set(dropped))
+
+
+def _because(measure: str, hits: Sequence[Name]) -> list[str]:
+    """Hidden counts that could be worked out while a table stood: of its own measure where there are such."""
+    named = {hit: f"{hit[2]} by {hit[3]}, {hit[4]}, in {hit[5]} ({hit[0]})" for hit in sorted(hits)}
+    own = [told for hit, told in named.items() if hit[2] == measure]
+    return list(dict.fromkeys(own or named.values()))[:_MOST_REASONS]
 
 
 class _Before:
