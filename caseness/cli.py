@@ -403,7 +403,12 @@ def sql(
 def cohort(
     context: typer.Context,
     measure: Annotated[str, typer.Argument(help="A measure, such as recovery.")],
-    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, such as sex=female; may be repeated.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN=VALUE, such as sex=female; may be repeated. Columns: service, modality, product, severity, age, sex, ethnicity, deprivation, rurality, payer."
+        ),
+    ] = None,
     period: Annotated[str, typer.Option(help="A period of the release, such as fy_2025.")] = "all",
     scope: Annotated[
         str | None, typer.Option(help="Whose file of the release is asked; unset: the scope of the settings.")

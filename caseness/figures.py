@@ -20,6 +20,17 @@ from caseness.settings import Settings
 from screening.definitions import definitions
 
 NOT_AT_THIS_DETAIL = "not published at this detail"
+# What people call the columns that groups are made by.
+_ALSO_CALLED = {
+    "service": "service_code",
+    "modality": "main_modality",
+    "product": "main_product",
+    "severity": "severity_band_first",
+    "age": "age_band",
+    "ethnicity": "ethnic_group",
+    "deprivation": "imd_quintile",
+    "payer": "payer_category",
+}
 _MOST_NEAREST = 3
 _WHOLE, _GROUPS = "pub_service_overview", "pub_outcomes_by_group"
 _COUNTS = ("denominator_count", "denominator_status", "numerator_count", "numerator_status")
@@ -52,6 +63,7 @@ def cohort(measure: str, where: Mapping[str, str], period: str, *, settings: Set
         whole = warehouse.table_rows(connection, _WHOLE)
         groups = warehouse.table_rows(connection, _GROUPS)
         facts = {str(row["key"]): row["value"] for row in warehouse.table_rows(connection, "release_metadata")}
+    where = _as_published(where, groups)
     _check_names(measure, where, period, whole, groups)
     views: Views = {(): {str(row["period_id"]): (_WHOLE, row) for row in whole if row["measure_id"] == measure}}
     for row in groups:
@@ -77,7 +89,59 @@ def cohort(measure: str, where: Mapping[str, str], period: str, *, settings: Set
         near = views.get(kept, {}).get(period_id)
         if near is not None and len(nearest) < _MOST_NEAREST:
             nearest.append({"where": dict(kept), "period_id": period_id, **_answer(release_id, *near)})
-    return {**told, "is_published": False, "says": NOT_AT_THIS_DETAIL, "nearest": nearest}
+    kind = next((str(row["period_kind"]) for row in (*whole, *groups) if row["period_id"] == period), period)
+    why = _why_not(measure, sorted(where), kind, settings=settings, release_id=release_id, scope=scope)
+    return {**told, "is_published": False, "says": NOT_AT_THIS_DETAIL, "why": why, "nearest": nearest}
+
+
+def _as_published(where: Mapping[str, str], groups: Sequence[Any]) -> dict[str, str]:
+    """Filters as published: ``service`` is ``service_code``, ``Female`` is ``female``."""
+    found = {}
+    for name, value in where.items():
+        column = _ALSO_CALLED.get(name, name)
+        found[column] = next(
+            (known for known in _values(column, groups) if known.casefold() == value.casefold()), value
+        )
+    return found
+
+
+def _values(column: str, groups: Sequence[Any]) -> list[str]:
+    """Values of a column in any group that is published."""
+    return sorted(
+        {
+            str(row[name])
+            for row in groups
+            for name, own in zip(
+                ("first_group_value", "second_group_value"), str(row["group_dimension"]).split("+"), strict=False
+            )
+            if own == column
+        }
+    )
+
+
+def _why_not(
+    measure: str, columns: Sequence[str], kind: str, *, settings: Settings, release_id: str, scope: str
+) -> str:
+    """Whether a view was never offered, is in a site's file alone, or was dropped by the audit."""
+    offered = [
+        row
+        for row in publication_rows()
+        if row["slice_column"] == "group_dimension"
+        and sorted(row["slice_value"].split("+")) == list(columns)
+        and kind in row["period_kinds"].split("+")
+    ]
+    if not offered:
+        return "these columns are never published together for such a period"
+    if scope == release.SCOPE and all(row["scope"] == "site" for row in offered):
+        return "a site's own file has it, if the audit left it there: ask with --scope site_<service>"
+    manifest = json.loads((settings.paths.releases / release_id / "manifest.json").read_text(encoding="utf-8"))
+    starts = {f"{measure} by {row['slice_value']}" for row in offered}
+    if any(
+        told in starts or told.startswith(tuple(f"{start} and " for start in starts))
+        for told in manifest.get("dropped_by_the_audit", [])
+    ):
+        return "the audit dropped it, as hidden counts could be worked out from it"
+    return "this release has no such group"
 
 
 def _coarser(asked: Sequence[tuple[str, str]], period: str) -> list[tuple[tuple[tuple[str, str], ...], str]]:
@@ -109,16 +173,9 @@ def _check_names(
     for column, value in where.items():
         if column not in columns:
             raise UsageError(f"groups are not made by {column!r}", remedy="known: " + ", ".join(columns))
-        values = {
-            str(row[name])
-            for row in groups
-            for name, own in zip(
-                ("first_group_value", "second_group_value"), str(row["group_dimension"]).split("+"), strict=False
-            )
-            if own == column
-        }
+        values = _values(column, groups)
         if values and value not in values:
-            raise UsageError(f"{column} has no such value", remedy="known: " + ", ".join(sorted(values)))
+            raise UsageError(f"{column} has no such value", remedy="known: " + ", ".join(values))
 
 
 # --- tracing ------------------------------------------------------------------------------------------------------

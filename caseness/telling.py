@@ -210,7 +210,7 @@ def cohort_words(body: dict[str, Any]) -> str:
     if body["is_published"]:
         lines += _figure_words(body)
     else:
-        lines.append(body["says"])
+        lines.append(f"{body['says']}: {body['why']}")
         for near in body["nearest"]:
             first, *rest = _figure_words(near)
             lines += [f"nearest: {_view_words(near)}: {first}", *rest]

@@ -136,6 +136,28 @@ def test_more_detail_than_published_is_answered_with_the_nearest_views(home: Set
     assert three["nearest"][0]["where"] == {"age_band": "18 to 25", "sex": "female"}
     assert "not published at this detail" in telling.cohort_words(three)
     assert "numerator_count" not in three
+    assert "never published together" in three["why"]
+    assert three["why"] in telling.cohort_words(three)
+
+
+def test_a_view_that_the_audit_dropped_is_told_from_one_that_was_never_offered(home: Settings) -> None:
+    file = home.paths.releases / RELEASE / "manifest.json"
+    before = file.read_text(encoding="utf-8")
+    # The second of these groups of two columns is not in the release at all.
+    file.write_text(json.dumps({**json.loads(before), "dropped_by_the_audit": [f"{RECOVERY} by age_band+sex"]}))
+    try:
+        assert "the audit dropped it" in _ask(home, "sex=female", "age_band=26 to 64")["why"]
+    finally:
+        file.write_text(before, encoding="utf-8")
+    assert "no such group" in _ask(home, "sex=female", "age_band=26 to 64")["why"]
+    assert "a site's own file" in figures._why_not(
+        RECOVERY, ["service_code"], "quarter", settings=home, release_id=RELEASE, scope="public"
+    )
+
+
+def test_columns_and_values_go_by_the_names_people_use(home: Settings) -> None:
+    assert _ask(home, "sex=FEMALE")["numerator_count"] == _ask(home, "sex=female")["numerator_count"]
+    assert _ask(home, "service=A / B")["numerator_count"] == 60
 
 
 @pytest.mark.parametrize(
