@@ -406,7 +406,8 @@ def cohort(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="COLUMN=VALUE, such as sex=female; may be repeated. Columns: service, modality, product, severity, age, sex, ethnicity, deprivation, rurality, payer."
+            help="COLUMN=VALUE, such as sex=female; may be repeated. Columns: service, modality, product, severity, "
+            "age, sex, ethnicity, deprivation, rurality, payer."
         ),
     ] = None,
     period: Annotated[str, typer.Option(help="A period of the release, such as fy_2025.")] = "all",
