@@ -73,6 +73,7 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
         state = _ready(settings)
         profile = disclosure_profile(settings.disclosure_profile.value)
         release_id = _release_id(state, profile.name, settings)
+        built = build_state.verified(settings, state)
         known = settings.paths.releases / release_id
         if known.is_dir() and not fault_of_release(known):
             say("this is published already; making it current again")
@@ -82,7 +83,6 @@ def publish(*, settings: Settings, progress: Progress | None = None) -> ReleaseR
             return report
         working = settings.paths.temporary / "publishing.duckdb"
         try:
-            built = build_state.verified(settings, state)
             say("making the published tables")
             warehouse.remove_database(working)
             with warehouse.writer(working, settings, built=built) as connection:

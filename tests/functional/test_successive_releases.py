@@ -69,6 +69,17 @@ def test_a_count_that_one_release_hides_is_not_told_by_the_next(settings: Settin
     assert "scores of GAD-7" in second["dropped_by_the_audit"]
 
 
+def test_the_same_build_under_the_same_rule_is_the_same_release(settings: Settings) -> None:
+    """It was published, and is made current again as it stands; what came between changes nothing of it."""
+    again = run_publish(settings=settings).as_dict()
+    assert again["was_published_before"]
+    folder = Path(settings.paths.releases / again["release_id"])
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert (again["dropped"], again["audit"]) == (manifest["dropped_by_the_audit"], manifest["audit"])
+    pointer = json.loads(settings.paths.current_release.read_text(encoding="utf-8"))
+    assert pointer == {"release_id": again["release_id"], "files": again["files"]}
+
+
 def test_a_rule_alone_tells_what_it_may(settings: Settings, tmp_path: Path) -> None:
     """Without the first release, the second one's count stays."""
     import shutil
