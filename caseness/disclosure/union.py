@@ -189,6 +189,7 @@ def _with_one_denominator() -> dict[str, str]:
     return {
         row["measure_id"]: first.setdefault(tuple(row[name] for name in _DENOMINATOR_COLUMNS), row["measure_id"])
         for row in definitions("measures")
+        if row["is_published"] == "true"
     }
 
 

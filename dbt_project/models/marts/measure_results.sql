@@ -23,7 +23,7 @@ counted as (
     group by measure_id, period_id
 ),
 
--- Every measure in every period, so that an empty cell is a row and not a gap.
+-- Every measure in every period of its kinds, so that an empty cell is a row and not a gap.
 listed as (
     select
         measures.measure_id,
@@ -36,7 +36,8 @@ listed as (
         coalesce(counted.denominator_exclusion_count, 0) as denominator_exclusion_count,
         coalesce(counted.numerator_count, 0) as numerator_count
     from measures
-    cross join periods
+    inner join periods
+        on concat('+', measures.period_kinds, '+') like concat('%+', periods.period_kind, '+%')
     left join counted on measures.measure_id = counted.measure_id and periods.period_id = counted.period_id
 ),
 

@@ -4,6 +4,7 @@ with episodes as (
 
 measures as (
     select * from {{ ref('measures') }}
+    where is_published
 ),
 
 periods as (

@@ -1,5 +1,6 @@
 with measures as (
     select * from {{ ref('measures') }}
+    where is_published
 ),
 
 final as (
