@@ -18,7 +18,9 @@ def switch_options() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for row in sorted(definitions("pathway_switches"), key=lambda row: row["is_default"] != "true"):
         found.setdefault(row["switch_id"], []).append(row["option"])
-    return {switch: found[switch] for switch in dict.fromkeys(row["switch_id"] for row in definitions("pathway_switches"))}
+    return {
+        switch: found[switch] for switch in dict.fromkeys(row["switch_id"] for row in definitions("pathway_switches"))
+    }
 
 
 def chosen_switches(settings: Settings) -> dict[str, str]:
@@ -38,5 +40,7 @@ def chosen_switches(settings: Settings) -> dict[str, str]:
 
 def stated(switches: Mapping[str, str]) -> str:
     """``default``, or ``name=option, ...`` of the switches that stand otherwise, in the order of the rows."""
-    others = [f"{switch}={switches[switch]}" for switch, known in switch_options().items() if switches[switch] != known[0]]
+    others = [
+        f"{switch}={switches[switch]}" for switch, known in switch_options().items() if switches[switch] != known[0]
+    ]
     return ", ".join(others) or "default"

@@ -55,9 +55,7 @@ def default_threads() -> int:
 class Settings(BaseSettings):
     """Everything a run can be told. Frozen: a command that needs another value makes a copy."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="CASENESS_", env_nested_delimiter="__", frozen=True, extra="forbid"
-    )
+    model_config = SettingsConfigDict(env_prefix="CASENESS_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     home: Path = Field(default=Path(".home"), description="Folder that holds landing, build, releases, keys and logs.")
     project: str = Field(

@@ -56,6 +56,14 @@
     {%- endif -%}
 {%- endmacro %}
 
+{#- A number of points as text: whole ones without decimals. -#}
+{% macro points_in_words(points) -%}
+    case
+                when {{ points }} = floor({{ points }}) then cast(cast({{ points }} as integer) as varchar(8))
+                else cast({{ points }} as varchar(8))
+            end
+{%- endmacro %}
+
 {#- The flags that a measure names, found among `flags` for the rows of `placed`: the columns, and the joins to them. -#}
 {% macro flagged_columns() -%}
     placed.*,

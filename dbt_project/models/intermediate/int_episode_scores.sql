@@ -37,7 +37,12 @@ totalled as (
         case
             when assessments.measure_total_basis = 'submitted' then assessments.measure_total
             else assessments.total_prorated
-        end as total_prorated
+        end as total_prorated,
+        assessments.measure_total_hundredths as hundredths_by_policy,
+        case
+            when assessments.measure_total_basis = 'submitted' then assessments.measure_total_hundredths
+            else {{ hundredths('assessments.total_prorated') }}
+        end as hundredths_prorated
     from assessments
     inner join assigned
         on
@@ -46,7 +51,7 @@ totalled as (
     where assigned.referral_id is not null and assessments.response_status <> 'in_progress'
 ),
 
--- A form with neither a total nor a fault says nothing; one with a fault is an attempt, which blocks a last score.
+-- Totals with decimals are whole in hundredths only. A form with neither a total nor a fault says nothing; one with a fault is an attempt, which blocks a last score.
 final as (
     select
         totalled.referral_id,
@@ -61,12 +66,14 @@ final as (
         coalesce(totalled.answered_local_date <= contacts.first_treatment_date, false) as is_by_first_treatment,
         totalled.is_valid,
         cast(case when totalled.is_valid then totalled.total_by_policy end as integer) as measure_total_complete_case,
-        cast(case when totalled.is_valid then totalled.total_prorated end as integer) as measure_total_prorated
+        cast(case when totalled.is_valid then totalled.total_prorated end as integer) as measure_total_prorated,
+        case when totalled.is_valid then totalled.hundredths_by_policy end as measure_hundredths_complete_case,
+        case when totalled.is_valid then totalled.hundredths_prorated end as measure_hundredths_prorated
     from totalled
     left join contacts on totalled.referral_id = contacts.referral_id
     where
-        totalled.total_by_policy is not null
-        or totalled.total_prorated is not null
+        totalled.hundredths_by_policy is not null
+        or totalled.hundredths_prorated is not null
         or not totalled.is_valid
 )
 

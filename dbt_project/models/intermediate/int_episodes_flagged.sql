@@ -28,7 +28,7 @@ paired as (
 
 thresholds as (
     select * from {{ ref('thresholds') }}
-    where authority = 'nhs_tt'
+    where authority = 'nhs_tt' and is_default and scale_code is null
 ),
 
 pathway_rules as (
@@ -44,7 +44,7 @@ rules as (
     from pathway_rules
 ),
 
--- The thresholds that were in force on the day that the switch names, of PHQ-9 and of the course's anxiety measure.
+-- In hundredths, so that decimals compare exactly: the thresholds that were in force on the day that the switch names, of PHQ-9 and of the course's anxiety measure.
 criteria as (
     select
         paired.referral_id,
@@ -59,7 +59,7 @@ criteria as (
         max(
             case
                 when thresholds.instrument_code = {{ instrument }} and thresholds.purpose = '{{ purpose }}'
-                    then thresholds.threshold_value
+                    then {{ hundredths('thresholds.threshold_value') }}
             end
         ) as {{ prefix }}_{{ purpose }}{{ "," if not loop.last }}
         {%- endfor %}{{ "," if not loop.last }}
@@ -96,12 +96,12 @@ questioned as (
         {%- for prefix, _ in scales %}
         paired.{{ prefix }}_last is not null as has_{{ prefix }}_last,
         paired.{{ prefix }}_first is not null as has_{{ prefix }}_first,
-        {{ meets('paired.' ~ prefix ~ '_first', 'criteria.' ~ prefix ~ '_caseness_comparator', 'criteria.' ~ prefix ~ '_caseness') }}
+        {{ meets('paired.' ~ prefix ~ '_first_hundredths', 'criteria.' ~ prefix ~ '_caseness_comparator', 'criteria.' ~ prefix ~ '_caseness') }}
             as is_{{ prefix }}_first_at_caseness,
-        {{ meets('paired.' ~ prefix ~ '_last', 'criteria.' ~ prefix ~ '_caseness_comparator', 'criteria.' ~ prefix ~ '_caseness') }}
+        {{ meets('paired.' ~ prefix ~ '_last_hundredths', 'criteria.' ~ prefix ~ '_caseness_comparator', 'criteria.' ~ prefix ~ '_caseness') }}
             as is_{{ prefix }}_last_at_caseness,
         {%- for change, later, earlier in [('drop', 'first', 'last'), ('rise', 'last', 'first')] %}
-        {%- set difference = '(paired.' ~ prefix ~ '_' ~ later ~ ' - paired.' ~ prefix ~ '_' ~ earlier ~ ')' %}
+        {%- set difference = '(paired.' ~ prefix ~ '_' ~ later ~ '_hundredths - paired.' ~ prefix ~ '_' ~ earlier ~ '_hundredths)' %}
         {%- if pathway_switch('reliable_change_comparator') == 'more_than' %}
         {{ difference }} > criteria.{{ prefix }}_reliable_change as has_{{ prefix }}_{{ change }},
         {%- else %}

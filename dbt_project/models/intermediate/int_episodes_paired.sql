@@ -6,7 +6,7 @@
 ) }}
 
 {%- set total = {
-    'complete_case': 'measure_total_complete_case', 'prorate_2': 'measure_total_prorated'
+    'complete_case': 'measure_hundredths_complete_case', 'prorate_2': 'measure_hundredths_prorated'
 }[pathway_switch('item_policy')] %}
 
 with referrals as (
@@ -27,14 +27,14 @@ adsm as (
     select * from {{ ref('adsm') }}
 ),
 
--- Of the scores that count: a score, or an attempt whose values are out of range.
+-- In hundredths, of the scores that count: a score, or an attempt whose values are out of range.
 scores as (
     select
         referral_id,
         instrument_code,
         answered_at,
         response_id,
-        {{ total }} as measure_total,
+        {{ total }} as hundredths,
         is_valid as is_score,
         is_valid
         {%- if pathway_switch('first_score') == 'first_by_first_treatment' %}
@@ -65,14 +65,14 @@ per_instrument as (
         ranked.referral_id,
         ranked.instrument_code,
         max(ranked.score_count) as score_count,
-        max(case when ranked.first_rank = 1 and ranked.may_be_first then ranked.measure_total end) as first_score,
+        max(case when ranked.first_rank = 1 and ranked.may_be_first then ranked.hundredths end) as first_score,
         max(
             case
                 when
                     ranked.last_rank = 1
                     and ranked.is_score
                     and {{ meets('ranked.score_count', 'pathway_rules.comparator', 'pathway_rules.threshold_value') }}
-                    then ranked.measure_total
+                    then ranked.hundredths
             end
         ) as last_score
     from ranked
@@ -120,22 +120,20 @@ paired as (
         cast(
             coalesce(max(case when per_instrument.instrument_code = '{{ instrument }}' then score_count end), 0) as integer
         ) as {{ prefix }}_scores,
-        cast(max(case when per_instrument.instrument_code = '{{ instrument }}' then first_score end) as integer)
-            as {{ prefix }}_first,
-        cast(max(case when per_instrument.instrument_code = '{{ instrument }}' then last_score end) as integer)
-            as {{ prefix }}_last,
+        max(case when per_instrument.instrument_code = '{{ instrument }}' then first_score end)
+            as {{ prefix }}_first_hundredths,
+        max(case when per_instrument.instrument_code = '{{ instrument }}' then last_score end)
+            as {{ prefix }}_last_hundredths,
         {%- endfor %}
         described.instrument_code as adsm_instrument_code,
         cast(
             coalesce(max(case when per_instrument.instrument_code = described.instrument_code then score_count end), 0)
             as integer
         ) as adsm_scores,
-        cast(
-            max(case when per_instrument.instrument_code = described.instrument_code then first_score end) as integer
-        ) as adsm_first,
-        cast(
-            max(case when per_instrument.instrument_code = described.instrument_code then last_score end) as integer
-        ) as adsm_last
+        max(case when per_instrument.instrument_code = described.instrument_code then first_score end)
+            as adsm_first_hundredths,
+        max(case when per_instrument.instrument_code = described.instrument_code then last_score end)
+            as adsm_last_hundredths
     from dated
     left join described on dated.referral_id = described.referral_id and described.prefix_rank = 1
     left join per_instrument on dated.referral_id = per_instrument.referral_id
@@ -146,11 +144,21 @@ chosen as (
     select
         *,
         {%- if pathway_switch('anxiety_measure') == 'adsm_pair_else_gad7' %}
-        adsm_first is not null and adsm_last is not null as is_anxiety_adsm
+        adsm_first_hundredths is not null and adsm_last_hundredths is not null as is_anxiety_adsm
         {%- else %}
         false as is_anxiety_adsm
         {%- endif %}
     from paired
+),
+
+measured as (
+    select
+        *,
+        case when is_anxiety_adsm then adsm_instrument_code else 'GAD-7' end as anxiety_instrument_code,
+        case when is_anxiety_adsm then adsm_scores else gad7_scores end as anxiety_scores,
+        case when is_anxiety_adsm then adsm_first_hundredths else gad7_first_hundredths end as anxiety_first_hundredths,
+        case when is_anxiety_adsm then adsm_last_hundredths else gad7_last_hundredths end as anxiety_last_hundredths
+    from chosen
 ),
 
 final as (
@@ -158,24 +166,24 @@ final as (
         referral_id,
         person_id,
         threshold_version_date,
-        phq9_scores,
-        phq9_first,
-        phq9_last,
-        gad7_scores,
-        gad7_first,
-        gad7_last,
-        wsas_scores,
-        wsas_first,
-        wsas_last,
+        {%- for prefix in ['phq9', 'gad7', 'wsas'] %}
+        {{ prefix }}_scores,
+        cast({{ prefix }}_first_hundredths / 100.0 as integer) as {{ prefix }}_first,
+        cast({{ prefix }}_last_hundredths / 100.0 as integer) as {{ prefix }}_last,
+        {%- endfor %}
         adsm_instrument_code,
         adsm_scores,
-        adsm_first,
-        adsm_last,
-        case when is_anxiety_adsm then adsm_instrument_code else 'GAD-7' end as anxiety_instrument_code,
-        case when is_anxiety_adsm then adsm_scores else gad7_scores end as anxiety_scores,
-        case when is_anxiety_adsm then adsm_first else gad7_first end as anxiety_first,
-        case when is_anxiety_adsm then adsm_last else gad7_last end as anxiety_last
-    from chosen
+        cast(adsm_first_hundredths / 100.0 as double) as adsm_first,
+        cast(adsm_last_hundredths / 100.0 as double) as adsm_last,
+        anxiety_instrument_code,
+        anxiety_scores,
+        cast(anxiety_first_hundredths / 100.0 as double) as anxiety_first,
+        cast(anxiety_last_hundredths / 100.0 as double) as anxiety_last,
+        phq9_first_hundredths,
+        phq9_last_hundredths,
+        anxiety_first_hundredths,
+        anxiety_last_hundredths
+    from measured
 )
 
 select * from final
