@@ -75,6 +75,7 @@ a56      56:03                after_29_to_56_days n y x x
 a57      57:01                after_57_to_90_days x x x x
 a90      90:01                after_57_to_90_days x x x x
 a91      91:01                after_over_90_days x x x x
+a_missed 20:01!,57:01         after_57_to_90_days x x x x
 t42      42:02                x y y x x
 t43      43:02                x n y x x
 t126     126:02               x n y x x
