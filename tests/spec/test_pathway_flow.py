@@ -577,3 +577,40 @@ def test_bands_of_one_clock_fit_together(service: Service) -> None:
     within, over = (_result(service, f"nhs_tt_waiting_{band}", PERIOD) for band in ("0_to_18_weeks", "over_18_weeks"))
     assert within[2] + over[2] == within[0] == over[0]
     assert RECEIVED == FIRST
+
+
+def _moving(part: int) -> dict[str, list[dict[str, Any]]]:
+    """Two people with a course each. Later a therapy is corrected, one moves to the other, a contact is undone."""
+    made = Delivery()
+    if part == 1:
+        for code in ("mover_a", "mover_b"):
+            _course(made, code, "10:02,17:02,24:02")
+            made.scores(code, "PHQ-9", "10=20,24=8")
+            made.scores(code, "GAD-7", "10=15,24=5")
+            for day, word in (("10", "cbt"), ("17", "cbt"), ("24", "book")):
+                _procedure(made, code, day, word, recorded="2025-03-10T09:00:00Z")
+    else:
+        _procedure(made, "mover_a", "24", "cbt", recorded="2025-03-12T09:00:00Z")
+        moved = {**_moving(1)["procedures"][1], "person_code": "p_mover_b", "contact_code": "mover_b@24"}
+        made.add("procedures", {**moved, "recorded_at": "2025-03-12T09:00:00Z"})
+        undone = _contact(
+            "mover_b@10", "mover_b", _day(10), "02", attendance_code=3, recorded_at="2025-03-12T09:00:00Z"
+        )
+        made.add("care_contacts", undone)
+    return made.streams
+
+
+def test_what_is_corrected_later_ends_as_if_it_had_come_at_once(tmp_path: Any) -> None:
+    """CBT: mover_a on days 10 and 24, mover_b on days 17 and 24; the book on day 24 of mover_b is one contact only."""
+    at_once, later = Service(tmp_path / "once" / "home"), Service(tmp_path / "later" / "home")
+    for part in (1, 2):
+        for service in (at_once, later):
+            service.deliver(tmp_path / f"{service.settings.home.parent.name}_{part}", _moving(part))
+        if part == 1:
+            later.build()
+    for service in (at_once, later):
+        service.build()
+    for mart in ("therapy_results", "effect_sizes", "pathway_statistics", "measure_results"):
+        assert at_once.ask(f"from marts.{mart} order by all") == later.ask(f"from marts.{mart} order by all"), mart
+    courses = "select therapy_type, count(*) from intermediate.int_courses_of_therapy group by 1"
+    assert later.ask(courses) == [("cognitive_behaviour_therapy", 2)]

@@ -56,13 +56,17 @@ three_gone  2,2,2,2,2,2,-,-,- 1,1,1,1,1,1,1,1,1 9>x      x>x
 half_up     1,1,1,1,0,0,0,0,- 1,1,1,1,1,1,1,1,1 9>x      5>9
 all_there   2,2,2,2,2,2,2,2,2 1,1,1,1,1,1,1,1,1 18>9     18>9
 """
-# The day whose versions hold: irritable bowel syndrome has a measure of its own from 2022-04-01.
+# The day whose versions hold: irritable bowel syndrome has a measure of its own from 2022-04-01, PCL-5 takes the place
+# of IES-R on 2020-09-01.
 DATED = """
-case        received   discharged default turned
-across      2022-03-20 2022-05-10 none    IBS-SSS
-before      2022-01-20 2022-03-31 none    none
-after       2022-04-01 2022-05-10 IBS-SSS IBS-SSS
-still_open  2022-03-20 none       none    none
+case        problem received   discharged default turned
+across      K58     2022-03-20 2022-05-10 none    IBS-SSS
+before      K58     2022-01-20 2022-03-31 none    none
+after       K58     2022-04-01 2022-05-10 IBS-SSS IBS-SSS
+still_open  K58     2022-03-20 none       none    none
+trauma_old  F431    2020-05-31 2020-08-31 IES-R   IES-R
+trauma_both F431    2020-08-31 2020-12-01 IES-R   PCL-5
+trauma_new  F431    2020-09-01 2020-12-01 PCL-5   PCL-5
 """
 TURNED = {switch: options[1] for switch, options in switch_options().items()}
 
@@ -89,7 +93,7 @@ def streams() -> dict[str, list[dict[str, Any]]]:
         code = "dated_" + case["case"]
         made.add("people", {"person_code": "p_" + code, "birth_date": "1990-05-05", "sex": "female"})
         end = None if case["discharged"] == "none" else case["discharged"]
-        made.add("referrals", referral(code, case["received"], end), problem_code="K58")
+        made.add("referrals", referral(code, case["received"], end), problem_code=case["problem"])
     return made.streams
 
 

@@ -1,4 +1,3 @@
-{{ config(alias="pathway_switches") }}
 {%- set chosen = var('pathway_switches') %}
 
 with options as (
