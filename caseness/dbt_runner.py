@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from caseness.errors import CasenessError
+from caseness.pathway_switches import chosen_switches, stated
 from caseness.settings import Settings
 
 
@@ -83,6 +84,7 @@ def run_dbt(
     Raises ``TransformError`` that names the failing nodes and what their engine said, without values.
     """
     paths = settings.paths
+    switches = chosen_switches(settings)
     paths.dbt_target.mkdir(parents=True, exist_ok=True)
     environment = {
         "DO_NOT_TRACK": "1",
@@ -116,7 +118,14 @@ def run_dbt(
             "--log-level-file",
             "none",
             "--vars",
-            json.dumps({"cohort_groups": cohort_groups(), **(variables or {})}),
+            json.dumps(
+                {
+                    "cohort_groups": cohort_groups(),
+                    "pathway_switches": switches,
+                    "pathway_switches_stated": stated(switches),
+                    **(variables or {}),
+                }
+            ),
         ]
         with contextlib.redirect_stdout(io.StringIO()):
             outcome = dbtRunner().invoke(command)

@@ -55,7 +55,7 @@ def default_threads() -> int:
 class Settings(BaseSettings):
     """Everything a run can be told. Frozen: a command that needs another value makes a copy."""
 
-    model_config = SettingsConfigDict(env_prefix="CASENESS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="CASENESS_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     home: Path = Field(default=Path(".home"), description="Folder that holds landing, build, releases, keys and logs.")
     project: str = Field(
@@ -118,6 +118,12 @@ class Settings(BaseSettings):
     )
     file_timeout_seconds: int = Field(
         default=3600, ge=1, description="Longest time one file's reader may take; after it the file is refused."
+    )
+
+    pathway: dict[str, str] = Field(
+        default_factory=dict,
+        description="Switches of the Talking Therapies pathway that do not stand at their default, by name: a section "
+        "[pathway] in caseness.toml, CASENESS_PATHWAY__NAME in the environment. The rows are pathway_switches.csv.",
     )
 
     @field_validator("home", mode="after")

@@ -102,7 +102,8 @@ def _models(layer: str, prefix: str) -> list[str]:
     for model in body["models"]:
         if "columns" in model:
             rows: list[list[object]] = [[f"`{column['name']}`", column["data_type"]] for column in model["columns"]]
-            parts.append(f"### {prefix}{model['name']}\n\n{model['description']}\n\n")
+            name = model.get("config", {}).get("alias", model["name"])
+            parts.append(f"### {prefix}{name}\n\n{model['description']}\n\n")
             parts.append(_table(["column", "type"], rows) + "\n")
     return parts
 

@@ -102,7 +102,11 @@ def _where(rule: Rule) -> str:
         return f"instrument_code = {warehouse.quote_literal(parameters['instrument'])}"
     if kind == "is_true_of_items":
         return "items_answered > 0"
-    if kind in ("is_whole_number", "within_total_range"):
+    if kind == "is_whole_number":
+        decimals = [row["instrument_code"] for row in definitions("instruments") if int(row["total_decimals"]) > 0]
+        others = ", ".join(map(warehouse.quote_literal, decimals))
+        return f"{warehouse.quote_identifier(rule['column_name'])} is not null and instrument_code not in ({others})"
+    if kind == "within_total_range":
         return f"{warehouse.quote_identifier(rule['column_name'])} is not null"
     return ""
 
@@ -127,11 +131,14 @@ def _query(rule: Rule) -> str:
 def _within_total_range(column: str) -> str:
     """Whether a total lies on the scale of its instrument."""
     name = warehouse.quote_identifier(column)
-    return " or ".join(
-        f"(instrument_code = {warehouse.quote_literal(row['instrument_code'])} "
-        f"and {name} between {int(row['total_min'])} and {int(row['total_max'])})"
-        for row in definitions("instruments")
-    )
+    told = []
+    for row in definitions("instruments"):
+        if row["has_total"] == "true":
+            own = [f"instrument_code = {warehouse.quote_literal(row['instrument_code'])}"]
+            own += [f"{name} >= {int(row['total_min'])}"] if row["total_min"] else []  # no bound is stated for some
+            own += [f"{name} <= {int(row['total_max'])}"] if row["total_max"] else []
+            told.append(f"({' and '.join(own)})")
+    return " or ".join(told)
 
 
 def _ordered_statements(rule: Rule) -> str:

@@ -211,6 +211,18 @@ def _instruments_with_reversed_items() -> list[str]:
     return sorted({row["instrument_code"] for row in rows if row["is_reverse_keyed"] == "true"})
 
 
+@cache
+def _instruments_without_items() -> list[str]:
+    """Those of which only totals are known: nothing says what an answer to them is worth."""
+    return sorted(row["instrument_code"] for row in definitions("instruments") if not row["item_count"])
+
+
+@cache
+def _instruments_without_total() -> list[str]:
+    """Those whose answers add up to no total: scales, or levels of a risk."""
+    return sorted(row["instrument_code"] for row in definitions("instruments") if row["has_total"] == "false")
+
+
 def _row_rules(frame: pl.DataFrame, text: pl.DataFrame, contract: Contract) -> list[pl.DataFrame]:
     """Rules that need two columns of a row. A value that was given and is no number is told once, as that."""
     found = []
@@ -225,6 +237,11 @@ def _row_rules(frame: pl.DataFrame, text: pl.DataFrame, contract: Contract) -> l
             & pl.col("instrument_code").is_in(_instruments_with_reversed_items())
         )
         found.append((unstated.get_column(ROW_NUMBER), "answer_value_kind", "answer_kind_unstated"))
+        undefined = frame.filter(pl.col("instrument_code").is_in(_instruments_without_items()))
+        found.append((undefined.get_column(ROW_NUMBER), "instrument_code", "items_not_defined"))
+    if contract.stream == "questionnaire_totals":
+        undefined = frame.filter(pl.col("instrument_code").is_in(_instruments_without_total()))
+        found.append((undefined.get_column(ROW_NUMBER), "instrument_code", "total_not_defined"))
     if contract.stream == "person_links":
         wrong = frame.filter(pl.col("person_token") == pl.col("linked_person_token"))
         found.append((wrong.get_column(ROW_NUMBER), "linked_person_code", "link_to_itself"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from screening.definitions import definitions
@@ -68,12 +70,12 @@ def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> 
 
     ``None`` is a missing answer. A value outside the item's range makes the sheet invalid: no total at all. The
     prorated total is sum * items / answered, rounded half up in integers. Limits: ``completeness_policies.csv``.
-    Raises ``UnknownInstrumentError``, and ``ValueError`` when the number of answers is not the number of items.
+    Raises ``UnknownInstrumentError``, and ``ValueError`` when the number of answers is not the number of items, or
+    when only totals of the instrument are known (``judge_total``).
     """
-    found = [row for row in definitions("instruments") if row["instrument_code"] == instrument_code]
-    if not found:
-        raise UnknownInstrumentError(instrument_code)
-    instrument = found[0]
+    instrument = _instrument(instrument_code)
+    if not instrument["item_count"]:
+        raise ValueError(f"the items of {instrument_code} are not defined here, only its total can be judged")
     expected = int(instrument["item_count"])
     if len(answers) != expected:
         raise ValueError(f"{instrument_code} has {expected} items, {len(answers)} answers were given")
@@ -83,15 +85,17 @@ def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> 
     invalid = len(values) - len(good)
     states = [answer for answer in answers if isinstance(answer, AnswerState)]
     answered, total = len(good), sum(good)
-    minimum = {row["policy_code"]: row for row in _rows("completeness_policies", instrument_code)}
-    prorate_items = min(int(row["minimum_items_answered"]) for row in minimum.values() if row["method"] == "prorate")
-    complete_items = int(minimum["complete_case"]["minimum_items_answered"])
-    measure_items = int(minimum[instrument["nhs_measure_policy"]]["minimum_items_answered"])
-    may_score = invalid == 0
-    may_prorate = may_score and answered >= prorate_items
-    complete = total if may_score and answered >= complete_items else None
-    measured = total if may_score and answered >= measure_items else None
+    needed = _items_needed(instrument)
+    may_score = invalid == 0 and instrument["has_total"] == "true"
+    complete = total if may_score and answered >= needed["complete"] else None
+    measured = total if may_score and answered >= needed["measure"] else None
+    may_prorate = may_score and answered >= needed["prorate"]
     prorated = (2 * total * expected + answered) // (2 * answered) if may_prorate and answered else None
+    exact = Fraction(total * expected, answered) if prorated is not None else None
+    value = next((Fraction(one) for one in (complete, exact, measured) if one is not None), None)
+    caseness = Fraction(measured) if measured is not None else None
+    if instrument["caseness_value"] == "exact_value":
+        caseness = value
     return Score(
         instrument_code=instrument_code,
         definition_version=int(instrument["definition_version"]),
@@ -110,12 +114,77 @@ def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> 
         is_prorated=prorated is not None and answered < expected,
         is_complete=answered == expected,
         is_valid=invalid == 0,
-        severity_band=_band(instrument_code, total, complete, prorated, measured, expected, answered),
-        is_at_caseness=_meets_any(instrument_code, "caseness", measured),
-        is_screen_positive=_meets_any(instrument_code, "screen", complete),
+        severity_band=_band(instrument_code, value),
+        is_at_caseness=_meets_any(instrument_code, "caseness", caseness),
+        is_screen_positive=_meets_any(instrument_code, "screen", None if complete is None else Fraction(complete)),
         diagnostic_algorithm=_algorithm(instrument_code, answers, low, high),
         risk_item_status=_risk(instrument, answers, low, high),
     )
+
+
+@dataclass(frozen=True)
+class TotalScore:
+    """A total that came without answers. Hundredths of a point hold the decimals that an instrument may have."""
+
+    instrument_code: str
+    definition_version: int
+    measure_total: int | None
+    measure_total_hundredths: int | None
+    is_valid: bool
+    severity_band: str | None
+    is_at_caseness: bool | None
+    is_screen_positive: bool | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The total as JSON-ready facts."""
+        return asdict(self)
+
+
+def judge_total(instrument_code: str, total: int | str | Fraction) -> TotalScore:
+    """Judge a submitted ``total`` (score points; a text such as ``2.31`` where the instrument has decimals).
+
+    A total outside its bounds, with more decimals than the instrument has, or of an instrument without a total, is not
+    valid and is judged no further; an instrument that states no bound has none. Raises ``UnknownInstrumentError``, and
+    ``ValueError`` when the text is no number.
+    """
+    instrument = _instrument(instrument_code)
+    value = Fraction(total)
+    is_valid = (
+        instrument["has_total"] == "true"
+        and (not instrument["total_min"] or value >= int(instrument["total_min"]))
+        and (not instrument["total_max"] or value <= int(instrument["total_max"]))
+        and (value * 10 ** int(instrument["total_decimals"])).denominator == 1
+    )
+    judged = value if is_valid else None
+    is_whole = judged is not None and int(instrument["total_decimals"]) == 0
+    return TotalScore(
+        instrument_code=instrument_code,
+        definition_version=int(instrument["definition_version"]),
+        measure_total=int(value) if is_whole else None,
+        measure_total_hundredths=None if judged is None else int(judged * 100),
+        is_valid=is_valid,
+        severity_band=_band(instrument_code, judged),
+        is_at_caseness=_meets_any(instrument_code, "caseness", judged),
+        is_screen_positive=_meets_any(instrument_code, "screen", judged),
+    )
+
+
+def _instrument(instrument_code: str) -> dict[str, str]:
+    found = _rows("instruments", instrument_code)
+    if not found:
+        raise UnknownInstrumentError(instrument_code)
+    return found[0]
+
+
+def _items_needed(instrument: dict[str, str]) -> dict[str, float]:
+    """How many answers each policy asks for; without a row none is enough."""
+    rows = _rows("completeness_policies", instrument["instrument_code"])
+    by_policy = {row["policy_code"]: int(row["minimum_items_answered"]) for row in rows}
+    return {
+        "complete": by_policy.get("complete_case", math.inf),
+        "measure": by_policy.get(instrument["nhs_measure_policy"], math.inf),
+        "prorate": max((by_policy[row["policy_code"]] for row in rows if row["method"] == "prorate"), default=math.inf),
+    }
 
 
 def _rows(name: str, instrument_code: str) -> list[dict[str, str]]:
@@ -126,37 +195,30 @@ def _count(states: Sequence[AnswerState], name: str) -> int:
     return sum(state.value == name for state in states)
 
 
-def _band(
-    instrument_code: str,
-    total: int,
-    complete: int | None,
-    prorated: int | None,
-    measured: int | None,
-    expected: int,
-    answered: int,
-) -> str | None:
-    """The band of the exact value: bounds are compared as fractions, so that rounding moves nobody."""
-    if complete is not None:
-        numerator, denominator = complete, 1
-    elif prorated is not None:
-        numerator, denominator = total * expected, answered
-    elif measured is not None:
-        numerator, denominator = measured, 1
-    else:
+def _band(instrument_code: str, value: Fraction | None, scale_code: str = "") -> str | None:
+    """The default band of the exact value: bounds are compared as fractions, so that rounding moves nobody."""
+    if value is None:
         return None
     for row in _rows("severity_bands", instrument_code):
-        lower, upper = int(row["lower_bound_inclusive"]), int(row["upper_bound_exclusive"])
-        if lower * denominator <= numerator < upper * denominator:
+        if row["scale_code"] != scale_code or row["is_default"] != "true":
+            continue
+        if Fraction(row["lower_bound_inclusive"]) <= value < Fraction(row["upper_bound_exclusive"]):
             return row["band"]
     return None
 
 
-def _meets_any(instrument_code: str, purpose: str, total: int | None) -> bool | None:
-    """Against the thresholds now in force (those without an end); ``None`` without a total or a threshold."""
-    rows = [row for row in _rows("thresholds", instrument_code) if row["purpose"] == purpose and not row["valid_to"]]
-    if total is None or not rows:
+def _meets_any(instrument_code: str, purpose: str, value: Fraction | None) -> bool | None:
+    """Against the default thresholds now in force (those without an end); ``None`` without a value or a threshold."""
+    rows = [
+        row
+        for row in _rows("thresholds", instrument_code)
+        if row["purpose"] == purpose
+        and row["is_default"] == "true"
+        and not (row["valid_to"] or row["scale_code"] or row["applies_to_sex"])
+    ]
+    if value is None or not rows:
         return None
-    return any(_COMPARE[row["comparator"]](total, float(row["threshold_value"])) for row in rows)
+    return any(_COMPARE[row["comparator"]](value, Fraction(row["threshold_value"])) for row in rows)
 
 
 def _algorithm(instrument_code: str, answers: Sequence[int | AnswerState | None], low: int, high: int) -> str:

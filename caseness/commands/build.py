@@ -22,6 +22,7 @@ from caseness.build_state import definitions_hash, read_build_state
 from caseness.content import content_hash
 from caseness.dbt_runner import run_dbt
 from caseness.errors import NotReadyError, UsageError
+from caseness.pathway_switches import chosen_switches
 from caseness.settings import Deidentification, Settings
 from ingestion.deidentification import check_one_date_form, date_form, dates_are_calendar
 from ingestion.rotation import check_one_key
@@ -29,6 +30,8 @@ from ingestion.rotation import check_one_key
 Progress = Callable[[str], None]
 _FINANCIAL_YEAR_START_MONTH = 4
 _PERIOD_COLUMNS = ("period_id", "period_kind", "period_label", "period_start", "period_end")
+# Where one of these changed since the current build, everyone is transformed anew.
+_RULES_OF_EVERYONE = ("definitions_hash", "value_sets", "date_form", "pathway_switches")
 _SERVICE_DATES = (
     ("referrals", "referral_received_date"),
     ("referrals", "discharge_date"),
@@ -98,6 +101,7 @@ def run_build(
 def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say: Progress) -> BuildReport:
     """Everything a build does while it holds the home's lock; what it leaves in the temporary folder is removed."""
     paths = settings.paths
+    switches = chosen_switches(settings)
     ingestion.settle(settings, is_deep=True)
     parts = ingestion.landed_parts(settings)
     loads = [entry for entry in ingestion.manifest_entries(settings) if entry["load_status"] == "loaded"]
@@ -122,10 +126,11 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
         "as_of_date": as_of_date.isoformat(),
         "value_sets": value_sets.seal(settings),
         "date_form": date_form(settings),
+        "pathway_switches": switches,
     }
     is_full = (
         "sha256" not in state
-        or any(state["rules"].get(name) != rules[name] for name in ("definitions_hash", "value_sets", "date_form"))
+        or any(state["rules"].get(name) != rules[name] for name in _RULES_OF_EVERYONE)
         or state.get("erasures", 0) < erasures
         or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
     )

@@ -70,8 +70,11 @@ def _half_unit(profile: Profile) -> float:
 
 @cache
 def greatest_score(instrument: str) -> int:
-    """The greatest total of an instrument."""
-    return next(int(row["total_max"]) for row in definitions("instruments") if row["instrument_code"] == instrument)
+    """The greatest total of an instrument; ``ValueError`` where none is stated, since no mean bounds a count then."""
+    found = next(row["total_max"] for row in definitions("instruments") if row["instrument_code"] == instrument)
+    if not found:
+        raise ValueError(f"{instrument} states no greatest total, so what its means tell cannot be bounded")
+    return int(found)
 
 
 def known_means(means: MeanSystem, *, until: float) -> dict[Part, float | None]:

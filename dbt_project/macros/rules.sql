@@ -8,6 +8,11 @@
     end
 {%- endmacro %}
 
+{#- A number of points in whole hundredths, so that decimals of a total and of a threshold meet exactly. -#}
+{% macro hundredths(number) -%}
+    cast(round(({{ number }}) * 100.0) as integer)
+{%- endmacro %}
+
 {#- A rate in percent over a denominator less its exclusions; null, never zero, when nobody is in it. -#}
 {% macro measure_rate_percent(numerator, denominator, exclusions='0') -%}
     case

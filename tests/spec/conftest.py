@@ -29,12 +29,21 @@ def specified(tmp_path_factory: pytest.TempPathFactory) -> Service:
         test_pathway_contacts,
         test_publication_counts,
         test_scoring,
+        test_totals_only,
     )
 
     folder = tmp_path_factory.mktemp("specified")
     service = Service(folder / "home")
     streams: dict[str, list[dict[str, Any]]] = {}
-    for module in (test_scoring, test_instrument_rows, test_pathway_contacts, test_groups, test_publication_counts):
+    modules = (
+        test_scoring,
+        test_instrument_rows,
+        test_totals_only,
+        test_pathway_contacts,
+        test_groups,
+        test_publication_counts,
+    )
+    for module in modules:
         for name, rows in module.streams().items():
             streams.setdefault(name, []).extend(rows)
     report = service.deliver(folder / "in", streams)

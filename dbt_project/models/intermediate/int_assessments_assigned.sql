@@ -66,25 +66,37 @@ placed as (
     left join contacts on assessments.contact_id = contacts.contact_id and assessments.person_id = contacts.person_id
 ),
 
--- Scores that count: inside the episode, and not from a follow-up appointment.
-final as (
+timed as (
     select
-        placed.response_id,
-        placed.instrument_code,
-        placed.person_id,
-        placed.referral_id,
-        case
-            when placed.is_stated then 'stated'
-            when placed.is_stated_wrongly then 'stated_wrongly'
-            when placed.referral_id is not null then 'by_date'
-            else 'none'
-        end as referral_assignment,
-        placed.appointment_type,
-        placed.referral_id is not null
-        and placed.answered_local_date <= coalesce(placed.discharge_date, placed.answered_local_date)
-        and not coalesce(appointments.is_follow_up, false) as is_score_counted
+        placed.*,
+        coalesce(placed.answered_local_date > placed.discharge_date, false) as is_after_discharge,
+        coalesce(appointments.is_follow_up, false) as is_follow_up
     from placed
     left join appointments on placed.appointment_type = appointments.appointment_type
+),
+
+-- Scores that count: inside the episode, and not from a follow-up appointment, unless the switch lets both count.
+final as (
+    select
+        response_id,
+        instrument_code,
+        person_id,
+        referral_id,
+        case
+            when is_stated then 'stated'
+            when is_stated_wrongly then 'stated_wrongly'
+            when referral_id is not null then 'by_date'
+            else 'none'
+        end as referral_assignment,
+        appointment_type,
+        is_after_discharge,
+        is_follow_up,
+        referral_id is not null
+        {%- if pathway_switch('scores_after_discharge') == 'never' %}
+        and not is_after_discharge
+        and not is_follow_up
+        {%- endif %} as is_score_counted
+    from timed
 )
 
 select * from final

@@ -50,7 +50,7 @@ needed as (
             case when policies.policy_code = instruments.nhs_measure_policy then policies.minimum_items_answered end
         ) as measure_items
     from instruments
-    inner join policies on instruments.instrument_code = policies.instrument_code
+    left join policies on instruments.instrument_code = policies.instrument_code
     group by instruments.instrument_code
 ),
 
@@ -61,6 +61,9 @@ joined as (
         instruments.item_count,
         instruments.total_min,
         instruments.total_max,
+        instruments.has_total,
+        instruments.total_decimals,
+        instruments.caseness_value,
         instruments.nhs_measure_total,
         needed.complete_items,
         needed.prorate_items,
@@ -71,7 +74,9 @@ joined as (
         coalesce(counted.items_not_applicable, 0) as items_not_applicable,
         coalesce(counted.answered_sum, 0) as answered_sum,
         coalesce(statuses.risk_item_status, instruments.risk_status_without_item) as risk_item_status,
-        coalesce(counted.items_invalid, 0) = 0 and responses.response_status <> 'in_progress' as may_be_scored
+        coalesce(counted.items_invalid, 0) = 0
+        and responses.response_status <> 'in_progress'
+        and instruments.has_total as may_be_scored
     from responses
     inner join instruments on responses.instrument_code = instruments.instrument_code
     inner join needed on responses.instrument_code = needed.instrument_code
@@ -80,6 +85,20 @@ joined as (
             responses.response_id = counted.response_id
             and responses.instrument_code = counted.instrument_code
     left join statuses on counted.risk_item_precedence = statuses.precedence
+),
+
+-- A total lies between the bounds that the instrument states; one without a bound, or without items here, is open there.
+bounded as (
+    select
+        *,
+        has_total
+        and submitted_total >= coalesce(total_min, submitted_total)
+        and submitted_total <= coalesce(total_max, submitted_total)
+        and (
+            submitted_total = floor(submitted_total)
+            or (total_decimals > 0 and submitted_total = {{ hundredths('submitted_total') }} / 100.0)
+        ) as is_on_scale
+    from joined
 ),
 
 totalled as (
@@ -94,13 +113,9 @@ totalled as (
         case when may_be_scored and items_answered >= prorate_items then answered_sum * item_count end
             as prorated_numerator,
         case when may_be_scored and items_answered >= prorate_items then items_answered end as prorated_denominator,
-        submitted_total is null
-        or (submitted_total between total_min and total_max and submitted_total = floor(submitted_total))
-            as is_submitted_total_valid,
-        submitted_total is not null
-        and submitted_total between total_min and total_max
-        and submitted_total = floor(submitted_total) as is_submitted
-    from joined
+        submitted_total is null or is_on_scale as is_submitted_total_valid,
+        submitted_total is not null and is_on_scale as is_submitted
+    from bounded
 ),
 
 -- Which total a measure reads is a row of the instrument; where that one was not sent, the other stands in, marked so.
@@ -140,13 +155,18 @@ final as (
         prorated_numerator,
         prorated_denominator,
         submitted_total,
-        case measure_total_basis
-            when 'derived' then total_by_measure_policy
-            when 'submitted' then submitted_total
+        case
+            when measure_total_basis = 'derived' then total_by_measure_policy
+            when measure_total_basis = 'submitted' and total_decimals = 0 then submitted_total
         end as measure_total,
+        case measure_total_basis
+            when 'derived' then {{ hundredths('total_by_measure_policy') }}
+            when 'submitted' then {{ hundredths('submitted_total') }}
+        end as measure_total_hundredths,
         measure_total_basis,
+        caseness_value,
         coalesce(total_prorated is not null and items_answered < item_count, false) as is_prorated,
-        items_answered = item_count as is_complete,
+        coalesce(items_answered = item_count, false) as is_complete,
         items_invalid = 0 and is_submitted_total_valid as is_valid,
         coalesce(total_complete_case <> submitted_total, false) as has_total_mismatch,
         risk_item_status

@@ -24,6 +24,7 @@ flagged as (
         coalesce(attendance.is_did_not_attend, false) as is_did_not_attend,
         coalesce(attendance.is_cancelled, false) as is_cancelled,
         coalesce(appointments.is_treatment, false) as is_treatment_type,
+        coalesce(appointments.is_assessment, false) as is_assessment_type,
         coalesce(appointments.is_follow_up, false) as is_follow_up
     from contacts
     left join attendance on contacts.attendance_code = attendance.attendance_code
@@ -34,7 +35,8 @@ flagged as (
 final as (
     select
         *,
-        is_attended and is_treatment_type as is_treatment
+        is_attended and is_treatment_type as is_treatment,
+        is_attended and is_assessment_type as is_assessment
     from flagged
 )
 

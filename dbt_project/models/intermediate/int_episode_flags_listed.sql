@@ -1,16 +1,16 @@
 {{ config(materialized="view") }}
-{%- set flags = [
-    'has_finished_course', 'is_at_caseness', 'is_not_at_caseness', 'is_paired_phq9', 'is_paired_both', 'has_recovered',
-    'is_reliably_improved', 'is_reliably_deteriorated', 'has_no_reliable_change', 'is_reliably_recovered',
-    'is_first_treatment_within_6_weeks', 'is_first_treatment_within_18_weeks'
-] %}
+{%- set clocks = ['days_to_first_assessment', 'days_first_to_second_treatment'] %}
 
 with episodes as (
     select * from {{ ref('int_episodes_flagged') }}
 ),
 
-final as (
-    {%- for flag in flags %}
+bands as (
+    select * from {{ ref('pathway_bands') }}
+),
+
+stated as (
+    {%- for flag in episode_flags() %}
     select
         referral_id,
         person_id,
@@ -19,6 +19,44 @@ final as (
     from episodes
     {{ "union all" if not loop.last }}
     {%- endfor %}
+),
+
+clocked as (
+    {%- for clock in clocks %}
+    select
+        referral_id,
+        person_id,
+        '{{ clock }}' as clock,
+        {{ clock }} as days_on_clock
+    from episodes
+    {{ "union all" if not loop.last }}
+    {%- endfor %}
+),
+
+banded as (
+    select
+        clocked.referral_id,
+        clocked.person_id,
+        bands.flag_name,
+        {{ is_in_band('clocked.days_on_clock', 'bands') }} as flag_value
+    from clocked
+    inner join bands on clocked.clock = bands.clock
+),
+
+final as (
+    select
+        referral_id,
+        person_id,
+        flag_name,
+        flag_value
+    from stated
+    union all
+    select
+        referral_id,
+        person_id,
+        flag_name,
+        flag_value
+    from banded
 )
 
 select * from final

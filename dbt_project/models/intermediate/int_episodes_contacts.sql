@@ -62,6 +62,9 @@ counted as (
         {{ count_where('is_did_not_attend') }} as did_not_attend_contacts,
         {{ count_where('is_cancelled') }} as cancelled_contacts,
         sum(case when is_treatment then duration_minutes end) as treatment_minutes,
+        {{ count_where('is_treatment and duration_minutes > 0') }} as timed_treatment_contacts,
+        min(case when is_assessment then contact_local_date end) as first_assessment_date,
+        max(case when is_follow_up then contact_local_date end) as last_follow_up_date,
         min(case when is_treatment then contact_local_date end) as first_treatment_date,
         max(case when is_treatment then contact_local_date end) as last_treatment_date
     from contacts
@@ -78,6 +81,9 @@ final as (
         coalesce(counted.did_not_attend_contacts, 0) as did_not_attend_contacts,
         coalesce(counted.cancelled_contacts, 0) as cancelled_contacts,
         counted.treatment_minutes,
+        coalesce(counted.timed_treatment_contacts, 0) as timed_treatment_contacts,
+        counted.first_assessment_date,
+        counted.last_follow_up_date,
         counted.first_treatment_date,
         second_treatments.second_treatment_date,
         counted.last_treatment_date

@@ -5,8 +5,11 @@
     pre_hook="{{ delete_touched_people() }}"
 ) }}
 
-{%- set scales = [('phq9', 'PHQ-9'), ('gad7', 'GAD-7')] %}
+{%- set scales = [('phq9', "'PHQ-9'"), ('anxiety', 'paired.anxiety_instrument_code')] %}
 {%- set purposes = ['caseness', 'reliable_change'] %}
+{%- set rule_ids = [
+    'finished_course_minimum_treatments', 'first_treatment_6_weeks', 'first_treatment_18_weeks', 'follow_up_minimum_days'
+] %}
 
 with referrals as (
     select * from {{ ref('int_referrals_current') }}
@@ -25,7 +28,7 @@ paired as (
 
 thresholds as (
     select * from {{ ref('thresholds') }}
-    where authority = 'nhs_tt'
+    where authority = 'nhs_tt' and is_default and scale_code is null
 ),
 
 pathway_rules as (
@@ -34,39 +37,39 @@ pathway_rules as (
 
 rules as (
     select
-        {%- for rule in ['finished_course_minimum_treatments', 'first_treatment_6_weeks', 'first_treatment_18_weeks'] %}
+        {%- for rule in rule_ids %}
         max(case when rule_id = '{{ rule }}' then comparator end) as {{ rule }}_comparator,
         max(case when rule_id = '{{ rule }}' then threshold_value end) as {{ rule }}{{ "," if not loop.last }}
         {%- endfor %}
     from pathway_rules
 ),
 
--- The threshold version that was in force when the person was referred.
+-- In hundredths, so that decimals compare exactly: the thresholds that were in force on the day that the switch names, of PHQ-9 and of the course's anxiety measure.
 criteria as (
     select
-        referrals.referral_id,
+        paired.referral_id,
         {%- for prefix, instrument in scales %}
         {%- for purpose in purposes %}
         max(
             case
-                when thresholds.instrument_code = '{{ instrument }}' and thresholds.purpose = '{{ purpose }}'
+                when thresholds.instrument_code = {{ instrument }} and thresholds.purpose = '{{ purpose }}'
                     then thresholds.comparator
             end
         ) as {{ prefix }}_{{ purpose }}_comparator,
         max(
             case
-                when thresholds.instrument_code = '{{ instrument }}' and thresholds.purpose = '{{ purpose }}'
-                    then thresholds.threshold_value
+                when thresholds.instrument_code = {{ instrument }} and thresholds.purpose = '{{ purpose }}'
+                    then {{ hundredths('thresholds.threshold_value') }}
             end
         ) as {{ prefix }}_{{ purpose }}{{ "," if not loop.last }}
         {%- endfor %}{{ "," if not loop.last }}
         {%- endfor %}
-    from referrals
+    from paired
     inner join thresholds
         on
-            referrals.referral_received_date >= thresholds.valid_from
-            and referrals.referral_received_date <= coalesce(thresholds.valid_to, referrals.referral_received_date)
-    group by referrals.referral_id
+            paired.threshold_version_date >= thresholds.valid_from
+            and paired.threshold_version_date <= coalesce(thresholds.valid_to, paired.threshold_version_date)
+    group by paired.referral_id
 ),
 
 -- Each question is true, false, or null where a score is missing.
@@ -82,28 +85,48 @@ questioned as (
         {{ days_between('contacts.first_treatment_date', 'contacts.second_treatment_date') }}
             as days_first_to_second_treatment,
         contacts.first_treatment_date is not null as has_started_treatment,
-        paired.phq9_last is not null as is_paired_phq9,
-        paired.phq9_last is not null and paired.gad7_last is not null as is_paired_both,
-        paired.phq9_first is not null
-        and paired.gad7_first is not null
-        and paired.phq9_last is not null
-        and paired.gad7_last is not null as has_all_four_scores,
+        {{ days_between('referrals.referral_received_date', 'contacts.first_assessment_date') }}
+            as days_to_first_assessment,
+        {{ days_between('referrals.discharge_date', 'contacts.last_follow_up_date') }} as days_to_last_follow_up,
+        referrals.discharge_date is not null as is_ended,
+        contacts.first_assessment_date is not null as has_first_assessment,
+        contacts.second_treatment_date is not null as has_second_treatment,
+        paired.adsm_instrument_code is not null as has_adsm_descriptor,
+        paired.adsm_first is not null and paired.adsm_last is not null as is_paired_adsm,
         {%- for prefix, _ in scales %}
-        {{ meets('paired.' ~ prefix ~ '_first', 'criteria.' ~ prefix ~ '_caseness_comparator', 'criteria.' ~ prefix ~ '_caseness') }}
+        paired.{{ prefix }}_last is not null as has_{{ prefix }}_last,
+        paired.{{ prefix }}_first is not null as has_{{ prefix }}_first,
+        {{ meets('paired.' ~ prefix ~ '_first_hundredths', 'criteria.' ~ prefix ~ '_caseness_comparator', 'criteria.' ~ prefix ~ '_caseness') }}
             as is_{{ prefix }}_first_at_caseness,
-        {{ meets('paired.' ~ prefix ~ '_last', 'criteria.' ~ prefix ~ '_caseness_comparator', 'criteria.' ~ prefix ~ '_caseness') }}
+        {{ meets('paired.' ~ prefix ~ '_last_hundredths', 'criteria.' ~ prefix ~ '_caseness_comparator', 'criteria.' ~ prefix ~ '_caseness') }}
             as is_{{ prefix }}_last_at_caseness,
-        {{ meets('(paired.' ~ prefix ~ '_first - paired.' ~ prefix ~ '_last)', 'criteria.' ~ prefix ~ '_reliable_change_comparator', 'criteria.' ~ prefix ~ '_reliable_change') }}
-            as has_{{ prefix }}_drop,
-        {{ meets('(paired.' ~ prefix ~ '_last - paired.' ~ prefix ~ '_first)', 'criteria.' ~ prefix ~ '_reliable_change_comparator', 'criteria.' ~ prefix ~ '_reliable_change') }}
-            as has_{{ prefix }}_rise,
+        {%- for change, later, earlier in [('drop', 'first', 'last'), ('rise', 'last', 'first')] %}
+        {%- set difference = '(paired.' ~ prefix ~ '_' ~ later ~ '_hundredths - paired.' ~ prefix ~ '_' ~ earlier ~ '_hundredths)' %}
+        {%- if pathway_switch('reliable_change_comparator') == 'more_than' %}
+        {{ difference }} > criteria.{{ prefix }}_reliable_change as has_{{ prefix }}_{{ change }},
+        {%- else %}
+        {{ meets(difference, 'criteria.' ~ prefix ~ '_reliable_change_comparator', 'criteria.' ~ prefix ~ '_reliable_change') }}
+            as has_{{ prefix }}_{{ change }},
+        {%- endif %}
+        {%- endfor %}
         {%- endfor %}
         rules.*
     from referrals
     inner join contacts on referrals.referral_id = contacts.referral_id
     inner join paired on referrals.referral_id = paired.referral_id
-    inner join criteria on referrals.referral_id = criteria.referral_id
+    left join criteria on referrals.referral_id = criteria.referral_id
     cross join rules
+),
+
+-- How many of the scales have both ends, and what each of them says; a scale without both says nothing.
+compared as (
+    select
+        *,
+        case when has_phq9_first and has_phq9_last then 1 else 0 end
+        + case when has_anxiety_first and has_anxiety_last then 1 else 0 end as paired_scales,
+        coalesce(has_phq9_drop, false) or coalesce(has_anxiety_drop, false) as has_drop,
+        coalesce(has_phq9_rise, false) or coalesce(has_anxiety_rise, false) as has_rise
+    from questioned
 ),
 
 classed as (
@@ -115,17 +138,38 @@ classed as (
             false
         ) as has_finished_course,
         case
-            when is_phq9_first_at_caseness or is_gad7_first_at_caseness then 'at_caseness'
-            when not is_phq9_first_at_caseness and not is_gad7_first_at_caseness then 'not_at_caseness'
+            {%- if pathway_switch('one_first_score_missing') == 'not_assessable' %}
+            when not (has_phq9_first and has_anxiety_first) then 'not_assessable'
+            {%- endif %}
+            when is_phq9_first_at_caseness or is_anxiety_first_at_caseness then 'at_caseness'
+            when not is_phq9_first_at_caseness and not is_anxiety_first_at_caseness then 'not_at_caseness'
             else 'not_assessable'
         end as caseness_status,
         case
-            when not has_all_four_scores then 'not_assessable'
-            when (has_phq9_drop or has_gad7_drop) and not (has_phq9_rise or has_gad7_rise) then 'reliable_improvement'
-            when (has_phq9_rise or has_gad7_rise) and not (has_phq9_drop or has_gad7_drop) then 'reliable_deterioration'
+            when paired_scales < {{ 1 if pathway_switch('change_with_fewer_scores') == 'by_the_paired_scale' else 2 }}
+                then 'not_assessable'
+            when has_drop and not has_rise then 'reliable_improvement'
+            when has_rise {{ '' if pathway_switch('change_rule') == 'children' else 'and not has_drop' }}
+                then 'reliable_deterioration'
             else 'no_reliable_change'
         end as change_class
-    from questioned
+    from compared
+),
+
+-- Recovery is asked of finished courses at caseness; of the others whose caseness is known it is not asked.
+assessed as (
+    select
+        *,
+        case
+            when not has_finished_course or caseness_status = 'not_at_caseness' then 'not_applicable'
+            when caseness_status = 'not_assessable' then 'not_assessable'
+            when not is_phq9_last_at_caseness and not is_anxiety_last_at_caseness then 'recovered'
+            {%- if pathway_switch('one_last_score_missing') == 'not_assessable' %}
+            when not (has_phq9_last and has_anxiety_last) then 'not_assessable'
+            {%- endif %}
+            else 'not_recovered'
+        end as recovery_status
+    from classed
 ),
 
 cohorts as (
@@ -133,13 +177,14 @@ cohorts as (
         *,
         caseness_status = 'at_caseness' as is_at_caseness,
         caseness_status = 'not_at_caseness' as is_not_at_caseness,
+        recovery_status = 'recovered' as has_recovered,
+        has_phq9_last as is_paired_phq9,
+        has_phq9_last and has_anxiety_last as is_paired_both,
+        is_ended and treatment_contacts = 1 as has_ended_after_one_treatment,
+        is_ended and not has_started_treatment as has_ended_without_treatment,
         coalesce(
-            has_finished_course
-            and caseness_status = 'at_caseness'
-            and not is_phq9_last_at_caseness
-            and not is_gad7_last_at_caseness,
-            false
-        ) as has_recovered,
+            {{ meets('days_to_last_follow_up', 'follow_up_minimum_days_comparator', 'follow_up_minimum_days') }}, false
+        ) as has_follow_up,
         has_finished_course and change_class = 'reliable_improvement' as is_reliably_improved,
         has_finished_course and change_class = 'reliable_deterioration' as is_reliably_deteriorated,
         has_finished_course and change_class = 'no_reliable_change' as has_no_reliable_change,
@@ -149,7 +194,7 @@ cohorts as (
         coalesce(
             {{ meets('days_to_first_treatment', 'first_treatment_18_weeks_comparator', 'first_treatment_18_weeks') }}, false
         ) as is_first_treatment_within_18_weeks
-    from classed
+    from assessed
 ),
 
 final as (
@@ -159,12 +204,23 @@ final as (
         discharge_date,
         days_to_first_treatment,
         days_first_to_second_treatment,
+        days_to_first_assessment,
         caseness_status,
+        recovery_status,
         change_class,
+        true as is_received,
+        is_ended,
+        has_first_assessment,
         has_started_treatment,
+        has_second_treatment,
         has_finished_course,
+        has_ended_after_one_treatment,
+        has_ended_without_treatment,
+        has_follow_up,
         is_at_caseness,
         is_not_at_caseness,
+        has_adsm_descriptor,
+        is_paired_adsm,
         is_paired_phq9,
         is_paired_both,
         has_recovered,

@@ -1,6 +1,7 @@
 {%- set keyed = [
     ('stg_care__referrals', 'referral_id'), ('stg_care__care_contacts', 'contact_id'),
-    ('stg_outcomes__questionnaire_answers', 'response_id'), ('stg_outcomes__questionnaire_totals', 'response_id')
+    ('stg_outcomes__questionnaire_answers', 'response_id'), ('stg_outcomes__questionnaire_totals', 'response_id'),
+    ('stg_care__procedures', 'procedure_id')
 ] -%}
 with delivered as (
     select person_token from {{ ref('stg_quality__touched_people') }}

@@ -22,10 +22,13 @@ diagnosed as (
 
 bands as (
     select * from {{ ref('severity_bands') }}
+    where is_default and scale_code is null
 ),
 
+-- Those of another authority, variant or sex never decide here; `assessment_judgements` tells each of them.
 thresholds as (
     select * from {{ ref('thresholds') }}
+    where is_default and scale_code is null and applies_to_sex is null
 ),
 
 -- The exact value as a fraction: whole for a complete or submitted total, prorated otherwise.
@@ -41,7 +44,17 @@ valued as (
             when total_complete_case is not null then 1
             when total_prorated is not null then prorated_denominator
             else 1
-        end as value_denominator
+        end as value_denominator,
+        case
+            when caseness_value = 'exact_value' and total_complete_case is null and total_prorated is not null
+                then {{ hundredths('prorated_numerator') }}
+            else measure_total_hundredths
+        end as caseness_hundredths,
+        case
+            when caseness_value = 'exact_value' and total_complete_case is null and total_prorated is not null
+                then prorated_denominator
+            else 1
+        end as caseness_denominator
     from scored
 ),
 
@@ -53,7 +66,8 @@ judged as (
             case
                 when thresholds.purpose = 'caseness'
                     then case
-                        when {{ meets('valued.measure_total', 'thresholds.comparator', 'thresholds.threshold_value') }}
+                        when
+                            {{ meets('valued.caseness_hundredths', 'thresholds.comparator', hundredths('thresholds.threshold_value') ~ ' * valued.caseness_denominator') }}
                             then 1
                         else 0
                     end
@@ -105,13 +119,14 @@ final as (
         cast(valued.prorated_denominator as integer) as prorated_denominator,
         cast(valued.submitted_total as double) as submitted_total,
         cast(valued.measure_total as integer) as measure_total,
+        cast(valued.measure_total_hundredths as integer) as measure_total_hundredths,
         valued.measure_total_basis,
         valued.is_prorated,
         valued.is_complete,
         valued.is_valid,
         valued.has_total_mismatch,
         bands.band as severity_band,
-        case when valued.measure_total is not null then judged.at_caseness = 1 end as is_at_caseness,
+        case when valued.caseness_hundredths is not null then judged.at_caseness = 1 end as is_at_caseness,
         judged.screen_positive = 1 as is_screen_positive,
         diagnosed.diagnostic_algorithm,
         valued.risk_item_status

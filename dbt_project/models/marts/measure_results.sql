@@ -30,7 +30,10 @@ listed as (
         periods.period_id,
         periods.period_start,
         periods.period_end,
-        {{ is_computable('periods.period_kind') }} as is_computable,
+        measures.measure_family,
+        {{ is_computable('periods.period_kind') }}
+        and (measures.period_anchor <> 'period_end' or {{ is_snapshot_computable('periods.period_end') }})
+            as is_computable,
         coalesce(counted.initial_population_count, 0) as initial_population_count,
         coalesce(counted.stated_denominator_count, 0) as stated_denominator_count,
         coalesce(counted.denominator_exclusion_count, 0) as denominator_exclusion_count,
@@ -63,7 +66,9 @@ final as (
             when not is_computable then 'not_computable'
             when stated_denominator_count - denominator_exclusion_count > 0 then 'computed'
             else 'no_denominator'
-        end as result_status
+        end as result_status,
+        case when measure_family = 'nhs_tt' then '{{ pathway_switches_stated() }}' else 'not_applicable' end
+            as pathway_switches
     from listed
 )
 

@@ -14,7 +14,7 @@ _LINK_ID = re.compile(r"^/?(?:[^/]+/)*(\d{3,6}-\d)$")
 @cache
 def items_by_code() -> dict[str, Items]:
     """Item code -> (instrument, item number), smallest instrument first."""
-    sizes = {row["instrument_code"]: int(row["item_count"]) for row in definitions("instruments")}
+    sizes = {row["instrument_code"]: int(row["item_count"] or 0) for row in definitions("instruments")}
     found: dict[str, list[tuple[str, int]]] = {}
     for row in definitions("instrument_items"):
         if row["loinc_code"]:

@@ -332,7 +332,7 @@ def _payer(rows: _Rows) -> None:
 @cache
 def _items() -> dict[str, tuple[str, str]]:
     """Item LOINC -> (instrument, item number): of the largest instrument that asks it, as FHIR items one by one."""
-    sizes = {row["instrument_code"]: int(row["item_count"]) for row in definitions("instruments")}
+    sizes = {row["instrument_code"]: int(row["item_count"] or 0) for row in definitions("instruments")}
     found: dict[str, tuple[str, str]] = {}
     for row in sorted(definitions("instrument_items"), key=lambda row: sizes[row["instrument_code"]]):
         if row["loinc_code"]:

@@ -1,0 +1,88 @@
+{#- The option in force of a pathway switch: what the settings chose, or the default of its row. -#}
+{% macro pathway_switch(switch_id) -%}
+    {%- set chosen = var('pathway_switches') -%}
+    {%- if switch_id not in chosen -%}
+        {{ exceptions.raise_compiler_error('there is no pathway switch ' ~ switch_id) }}
+    {%- endif -%}
+    {{ return(chosen[switch_id]) }}
+{%- endmacro %}
+
+{#- What happened to a referral that a period can be counted by: the date's name and the model that holds it. A measure
+    names one of these as its period_anchor; period_end is another thing, the state of the referral on the last day. -#}
+{% macro episode_anchors() -%}
+    {{ return([
+        'referral_received_date', 'first_assessment_date', 'first_treatment_date', 'second_treatment_date',
+        'discharge_date'
+    ]) }}
+{%- endmacro %}
+
+{#- The flags of a referral that do not depend on a period; the cohorts of int_episodes_flagged, listed once. -#}
+{% macro episode_flags() -%}
+    {{ return([
+        'is_received', 'is_ended', 'has_started_treatment', 'has_second_treatment', 'has_first_assessment',
+        'has_finished_course', 'has_ended_after_one_treatment', 'has_ended_without_treatment', 'is_at_caseness',
+        'is_not_at_caseness', 'has_adsm_descriptor', 'is_paired_adsm', 'is_paired_phq9', 'is_paired_both',
+        'has_recovered', 'is_reliably_improved', 'is_reliably_deteriorated', 'has_no_reliable_change',
+        'is_reliably_recovered', 'is_first_treatment_within_6_weeks', 'is_first_treatment_within_18_weeks',
+        'has_follow_up'
+    ]) }}
+{%- endmacro %}
+
+{#- The flags of a referral that is open on the last day of a period. -#}
+{% macro snapshot_flags() -%}
+    {{ return(['is_waiting_for_treatment', 'is_open_after_treatment']) }}
+{%- endmacro %}
+
+{#- Switches that do not stand at their default, as the results state them. -#}
+{% macro pathway_switches_stated() -%}
+    {{ return(var('pathway_switches_stated')) }}
+{%- endmacro %}
+
+{#- Whether days lie in a band of pathway_bands; an open end has no bound, and who has no days is in no band. -#}
+{% macro is_in_band(days, band) -%}
+    coalesce(
+            {{ days }} >= coalesce({{ band }}.days_from, {{ days }})
+            and {{ days }} <= coalesce({{ band }}.days_to, {{ days }}),
+            false
+        )
+{%- endmacro %}
+
+{#- Whether the state on a period's last day can be told: the day is one of the calendar and the data speak for it. -#}
+{% macro is_snapshot_computable(period_end) -%}
+    {%- if var('dates_are_calendar', true) -%}
+        {{ period_end }} <= {{ as_of_date() }}
+    {%- else -%}
+        false
+    {%- endif -%}
+{%- endmacro %}
+
+{#- A number of points as text: whole ones without decimals. -#}
+{% macro points_in_words(points) -%}
+    case
+                when {{ points }} = floor({{ points }}) then cast(cast({{ points }} as integer) as varchar(8))
+                else cast({{ points }} as varchar(8))
+            end
+{%- endmacro %}
+
+{#- The flags that a measure names, found among `flags` for the rows of `placed`: the columns, and the joins to them. -#}
+{% macro flagged_columns() -%}
+    placed.*,
+        denominators.flag_value as is_in_denominator,
+        coalesce(exclusions.flag_value, false) as is_denominator_exclusion,
+        coalesce(exceptions.flag_value, false) as is_denominator_exception,
+        numerators.flag_value as is_in_numerator
+{%- endmacro %}
+
+{% macro join_flags(keys) -%}
+    {%- for kind, column in [
+        ('inner', 'denominator'), ('inner', 'numerator'), ('left', 'denominator_exclusion'), ('left', 'denominator_exception')
+    ] %}
+    {%- set alias = column.split('_')[-1] ~ 's' %}
+    {{ kind }} join flags as {{ alias }}
+        on
+            placed.{{ column }}_flag = {{ alias }}.flag_name
+            {%- for key in keys %}
+            and placed.{{ key }} = {{ alias }}.{{ key }}
+            {%- endfor %}
+    {%- endfor %}
+{%- endmacro %}

@@ -1,0 +1,62 @@
+{{ config(materialized="view") }}
+{%- set clocks = ['days_waiting', 'days_since_last_treatment'] %}
+
+with snapshots as (
+    select * from {{ ref('int_episode_snapshots') }}
+),
+
+bands as (
+    select * from {{ ref('pathway_bands') }}
+),
+
+stated as (
+    {%- for flag in snapshot_flags() %}
+    select
+        referral_id,
+        period_id,
+        '{{ flag }}' as flag_name,
+        {{ flag }} as flag_value
+    from snapshots
+    {{ "union all" if not loop.last }}
+    {%- endfor %}
+),
+
+clocked as (
+    {%- for clock in clocks %}
+    select
+        referral_id,
+        period_id,
+        '{{ clock }}' as clock,
+        {{ clock }} as days_on_clock
+    from snapshots
+    {{ "union all" if not loop.last }}
+    {%- endfor %}
+),
+
+banded as (
+    select
+        clocked.referral_id,
+        clocked.period_id,
+        bands.flag_name,
+        {{ is_in_band('clocked.days_on_clock', 'bands') }} as flag_value
+    from clocked
+    inner join bands on clocked.clock = bands.clock
+),
+
+final as (
+    select
+        referral_id,
+        period_id,
+        flag_name,
+        flag_value
+    from stated
+    union all
+    select
+        referral_id,
+        period_id,
+        flag_name,
+        flag_value
+    from banded
+)
+
+select * from final

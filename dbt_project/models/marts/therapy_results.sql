@@ -1,0 +1,98 @@
+with members as (
+    select * from {{ ref('measure_members') }}
+    where subject_type = 'course_of_therapy'
+),
+
+courses as (
+    select * from {{ ref('int_courses_of_therapy') }}
+),
+
+measures as (
+    select * from {{ ref('measures') }}
+    where subject_type = 'course_of_therapy'
+),
+
+periods as (
+    select * from {{ ref('stg_quality__measurement_periods') }}
+),
+
+therapies as (
+    select distinct
+        therapy_type,
+        therapy_name,
+        intensity
+    from {{ ref('therapy_types') }}
+),
+
+counted as (
+    select
+        members.measure_id,
+        members.period_id,
+        courses.therapy_type,
+        count(*) as initial_population_count,
+        {{ count_where('members.is_in_denominator') }} as stated_denominator_count,
+        {{ count_where('members.is_in_denominator and (members.is_denominator_exclusion or members.is_denominator_exception)') }}
+            as denominator_exclusion_count,
+        {{ count_where('members.is_in_denominator and members.is_in_numerator') }} as numerator_count
+    from members
+    inner join courses on members.subject_id = courses.course_of_therapy_id
+    group by members.measure_id, members.period_id, courses.therapy_type
+),
+
+-- Every therapy in every period, so that an empty cell is a row and not a gap.
+listed as (
+    select
+        measures.measure_id,
+        therapies.therapy_type,
+        therapies.therapy_name,
+        therapies.intensity,
+        periods.period_id,
+        periods.period_start,
+        periods.period_end,
+        {{ is_computable('periods.period_kind') }} as is_computable,
+        coalesce(counted.initial_population_count, 0) as initial_population_count,
+        coalesce(counted.stated_denominator_count, 0) as stated_denominator_count,
+        coalesce(counted.denominator_exclusion_count, 0) as denominator_exclusion_count,
+        coalesce(counted.numerator_count, 0) as numerator_count
+    from measures
+    cross join therapies
+    inner join periods
+        on concat('+', measures.period_kinds, '+') like concat('%+', periods.period_kind, '+%')
+    left join counted
+        on
+            measures.measure_id = counted.measure_id
+            and periods.period_id = counted.period_id
+            and therapies.therapy_type = counted.therapy_type
+),
+
+final as (
+    select
+        measure_id,
+        therapy_type,
+        therapy_name,
+        intensity,
+        period_id,
+        period_start,
+        period_end,
+        cast(case when is_computable then initial_population_count end as bigint) as initial_population_count,
+        cast(case when is_computable then stated_denominator_count - denominator_exclusion_count end as bigint)
+            as denominator_count,
+        cast(case when is_computable then denominator_exclusion_count end as bigint) as denominator_exclusion_count,
+        cast(case when is_computable then numerator_count end as bigint) as numerator_count,
+        cast(
+            case
+                when is_computable
+                    then {{ measure_rate_percent('numerator_count', 'stated_denominator_count', 'denominator_exclusion_count') }}
+            end
+            as double
+        ) as rate_percent,
+        case
+            when not is_computable then 'not_computable'
+            when stated_denominator_count - denominator_exclusion_count > 0 then 'computed'
+            else 'no_denominator'
+        end as result_status,
+        '{{ pathway_switches_stated() }}' as pathway_switches
+    from listed
+)
+
+select * from final
