@@ -495,26 +495,92 @@ def score(
 def explain(
     context: typer.Context,
     measure: Annotated[str, typer.Argument(help="For example recovery.")],
+    subject: Annotated[
+        str | None, typer.Option(help="A referral_id or person_id of the build: why they count, step by step.")
+    ] = None,
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """What a measure counts: formula, denominator, thresholds, source, version."""
+    """What a measure counts: formula, denominator, thresholds, source, version; or why someone counts in it."""
 
     def work(settings: Any, voice: Any) -> None:
+        if subject is not None:
+            from caseness.commands.explain_subject import run_explain_subject
+
+            told = run_explain_subject(measure, subject, settings=settings)
+            voice.answer(told, text=telling.explain_subject_words(told))
+            return
         from caseness.commands.explain import run_explain
 
         body = run_explain(measure)
-        lines = []
-        for name, value in body.items():
-            if isinstance(value, list):
-                lines.append(f"{name.replace('_', ' ')}:")
-                lines += ["  " + ", ".join(str(part) for part in item.values() if part) for item in value]
-            else:
-                lines.append(f"{name.replace('_', ' ')}: {'none' if value is None else value}")
-        voice.answer(body, text="\n".join(lines))
+        voice.answer(body, text=telling.explain_words(body))
 
-    _perform(context, "explain", home, quiet, json, work, reads_home=False)
+    _perform(context, "explain", home, quiet, json, work, reads_home=subject is not None)
+
+
+@app.command()
+def reconcile(
+    context: typer.Context,
+    claimed: Annotated[str, typer.Option(help="The claimed rate as it is written, such as 62% or 62.4.")],
+    measure: Annotated[str, typer.Option(help="The measure it claims to be.")] = "recovery",
+    period: Annotated[str, typer.Option(help="A period of the build, such as fy_2025, or START/END.")] = "all",
+    of: Annotated[int | None, typer.Option(min=1, help="The denominator, where the claim states one.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="COLUMN=VALUE, such as service=service_01.")] = None,
+    departures: Annotated[
+        str, typer.Option(help="Most departures from the official reading at once: a number, or all (slow).")
+    ] = "3",
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Which documented readings of the rules give a claimed rate, and what makes up the gap to the official one."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.reconcile import run_reconcile
+        from caseness.errors import UsageError
+
+        if departures != "all" and not departures.isdigit():
+            raise UsageError("departures is a number, or all", remedy="for example: --departures 3")
+        with voice.working("reconcile") as say:
+            body = run_reconcile(
+                claimed,
+                settings=settings,
+                measure=measure,
+                period=period,
+                where=where or (),
+                denominator=of,
+                most_departures=None if departures == "all" else int(departures),
+                progress=say,
+            )
+        voice.answer(body, text=telling.reconcile_words(body))
+
+    _perform(context, "reconcile", home, quiet, json, work)
+
+
+@app.command()
+def whatif(
+    context: typer.Context,
+    changes: Annotated[
+        list[str],
+        typer.Option("--set", help="NAME=VALUE of a threshold, pathway rule or switch, or with >=, >, <=, <."),
+    ],
+    measure: Annotated[list[str] | None, typer.Option(help="Only this measure; unset: all that change.")] = None,
+    period: Annotated[str, typer.Option(help="A period of the build, such as fy_2025.")] = "all",
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measures as they would be under other thresholds, rules or switches; nothing is ingested or kept."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.whatif import run_whatif
+
+        with voice.working("whatif") as say:
+            body = run_whatif(changes, settings=settings, measures=measure or (), period=period, progress=say)
+        voice.answer(body, text=telling.whatif_words(body))
+
+    _perform(context, "whatif", home, quiet, json, work)
 
 
 @app.command()

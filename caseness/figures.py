@@ -21,7 +21,7 @@ from screening.definitions import definitions
 
 NOT_AT_THIS_DETAIL = "not published at this detail"
 # What people call the columns that groups are made by.
-_ALSO_CALLED = {
+ALSO_CALLED = {
     "service": "service_code",
     "modality": "main_modality",
     "product": "main_product",
@@ -98,7 +98,7 @@ def _as_published(where: Mapping[str, str], groups: Sequence[Any]) -> dict[str, 
     """Filters as published: ``service`` is ``service_code``, ``Female`` is ``female``."""
     found = {}
     for name, value in where.items():
-        column = _ALSO_CALLED.get(name, name)
+        column = ALSO_CALLED.get(name, name)
         found[column] = next(
             (known for known in _values(column, groups) if known.casefold() == value.casefold()), value
         )

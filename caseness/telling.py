@@ -235,3 +235,103 @@ def trace_words(body: dict[str, Any]) -> str:
     ]
     lines += [f"  {one['source_file_sha256']} {one['source']} {one['stream']}" for one in body["inputs"]]
     return "\n".join(lines)
+
+
+def reconcile_words(body: dict[str, Any]) -> str:
+    """The official figure, the readings that give the claim, and what makes up the gap."""
+    official, gap = body["official"], body["gap_percentage_points"]
+    of = f" of {body['claimed_denominator']:,}" if body["claimed_denominator"] is not None else ""
+    group = f", {' and '.join(body['where'])}" if body["where"] else ""
+    depth = "any number of" if body["most_departures"] is None else f"at most {body['most_departures']}"
+    lines = [
+        f"claimed: {body['claimed_percent']:.{body['claimed_to_digits']}f} %{of} ({body['measure_id']}), "
+        f"{body['period_start']} to {body['period_end']}{group}; build {body['build_id']}",
+        f"official reading: {_rate_words(official)}"
+        + ("" if gap is None else f"; the claim is {abs(gap):.1f} points {'above' if gap >= 0 else 'below'} it"),
+        f"computed: {body['readings_computed']:,} readings ({depth} departures from the official one), "
+        + (
+            f"from {body['lowest_percent']:.1f} to {body['highest_percent']:.1f} %"
+            if body["lowest_percent"] is not None
+            else "none of which has anybody in its denominator"
+        ),
+        f"give the claim: {body['readings_that_give_it']:,}"
+        + (", the simplest of them:" if body["simplest_that_give_it"] else ""),
+    ]
+    for number, reading in enumerate(body["simplest_that_give_it"], start=1):
+        lines += _reading_words(str(number), reading)
+    if body["simplest_not_told"]:
+        lines.append(f"  and {body['simplest_not_told']:,} more of this kind")
+    if body["nearest"]:
+        lines.append("no documented reading gives it; the nearest:")
+        for number, reading in enumerate(body["nearest"], start=1):
+            lines += _reading_words(str(number), reading)
+    return "\n".join([*lines, f"caution: {body['caution']}"])
+
+
+def _rate_words(figure: dict[str, Any]) -> str:
+    if figure["rate_percent"] is None:
+        return "nobody is in the denominator"
+    return (
+        f"{figure['rate_percent']:.1f} % = {figure['numerator']:,} of {figure['denominator']:,} "
+        f"(95 % interval {figure['rate_lower_percent']:.1f} to {figure['rate_upper_percent']:.1f})"
+    )
+
+
+def _reading_words(number: str, reading: dict[str, Any]) -> list[str]:
+    lines = [f"  {number}. {_rate_words(reading)}" + ("" if reading["departures"] else ": the official reading")]
+    for one in reading["departures"]:
+        points = one["contribution_percentage_points"]
+        share = "points not defined" if points is None else f"{points:+.1f} points"
+        lines.append(f"     {share}: {one['about']} [{one['dimension']}: {one['reading']}; {one['source']}]")
+    return lines
+
+
+def whatif_words(body: dict[str, Any]) -> str:
+    """What changes, and by how much, beside what stays."""
+    lines = [
+        f"build {body['build_id']}, period {body['period_id']}, if "
+        + " and ".join(f"{one['name']} were {one['is']} (it is {one['was']})" for one in body["changes"])
+    ]
+    for row in body["measures"]:
+        gap = row["difference_percentage_points"]
+        moved = "" if gap is None else f" ({gap:+.1f} points)"
+        lines.append(
+            f"  {row['measure_id']}: {_plain_rate(row['as_it_is'])} -> {_plain_rate(row['as_it_would_be'])}{moved}"
+        )
+    lines.append(f"  {body['measures_unchanged']} measures would stay as they are; nothing was kept")
+    return "\n".join(lines)
+
+
+def _plain_rate(result: dict[str, Any]) -> str:
+    if result["rate_percent"] is None:
+        return str(result["result_status"]).replace("_", " ")
+    return f"{result['rate_percent']:.1f} % of {result['denominator_count']:,}"
+
+
+def explain_words(body: dict[str, Any]) -> str:
+    """The definition of a measure, a line each."""
+    lines = []
+    for name, value in body.items():
+        if isinstance(value, list):
+            lines.append(f"{name.replace('_', ' ')}:")
+            lines += ["  " + ", ".join(str(part) for part in item.values() if part) for item in value]
+        else:
+            lines.append(f"{name.replace('_', ' ')}: {'none' if value is None else value}")
+    return "\n".join(lines)
+
+
+def explain_subject_words(body: dict[str, Any]) -> str:
+    """From someone's rows to their place in a measure."""
+    lines = [f"{body['name']} ({body['measure_id']}, version {body['definition_version']}): {body['formula']}"]
+    for subject in body["subjects"]:
+        lines.append(f"{subject['subject_type']} {subject['subject_id']}, build {body['build_id']}")
+        for number, step in enumerate(subject["steps"], start=1):
+            lines.append(f"  {number}. {step['step']}: {step['says']}")
+            lines += ["       " + ", ".join(f"{name} {value}" for name, value in row.items()) for row in step["rows"]]
+        for place in subject["counts"]:
+            period = f"{place['period_id']}: " if place["period_id"] else ""
+            said = f" [{place['evidence']}]" if place.get("evidence") and not subject["steps"] else ""
+            lines.append(f"  => {period}{place['counts_as']}{said}")
+    if body["subjects_not_told"]:
+        lines.append(f"and {body['subjects_not_told']} more; --json holds no more of them either: ask for one")
+    return "\n".join(lines)

@@ -8,16 +8,21 @@ from caseness.errors import UsageError
 from screening.definitions import definitions
 
 
-def run_explain(measure: str) -> dict[str, Any]:
-    """The definition rows a measure stands on. ``recovery`` finds ``nhs_tt_recovery``; unknown names list the known."""
+def measure_row(measure: str) -> dict[str, str]:
+    """The definition row of a measure. ``recovery`` finds ``nhs_tt_recovery``. Raises ``UsageError``."""
     rows = definitions("measures")
     wanted = measure.strip().lower().replace("-", "_").replace(" ", "_")
-    found = [row for row in rows if row["measure_id"] in (wanted, f"nhs_tt_{wanted}")]
-    if not found:
-        raise UsageError(
-            "there is no measure of this name", remedy="known: " + ", ".join(row["measure_id"] for row in rows)
-        )
-    row = found[0]
+    for row in rows:
+        if row["measure_id"] in (wanted, f"nhs_tt_{wanted}"):
+            return row
+    raise UsageError(
+        "there is no measure of this name", remedy="known: " + ", ".join(row["measure_id"] for row in rows)
+    )
+
+
+def run_explain(measure: str) -> dict[str, Any]:
+    """The definition rows a measure stands on. Raises ``UsageError`` for a name that no measure has."""
+    row = measure_row(measure)
     rules = [rule for rule in definitions("pathway_rules") if rule["rule_id"] in row["rule_ids"].split()]
     return {
         "measure_id": row["measure_id"],
