@@ -188,7 +188,9 @@ def _hageman_arrindell(sample: PairStatistics, parameters: Parameters) -> Callab
     of_change = (before - error + after - error - twice) / (before + after - twice)
     if of_change <= 0:
         raise NotComputableError("the reliability of the change is not above zero")
-    mean_change = _needed(sample.mean_post, "the mean of the scores after") - _needed(sample.mean_pre, "the mean before")
+    mean_change = _needed(sample.mean_post, "the mean of the scores after") - _needed(
+        sample.mean_pre, "the mean before"
+    )
     scale = CONTEXT.multiply(root(of_change), root(2 * error))
     return lambda pre, post: ratio(decimal((post - pre) * of_change + mean_change * (1 - of_change)), scale)
 

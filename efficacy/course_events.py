@@ -50,8 +50,8 @@ def sudden_gain_steps(
 
     ``scores``: one row per subject and session (``subject_id``, ``session_number``, ``column``; a missing score is no
     score). ``criteria``: points, share, t and sessions, as ``trajectory_rules(...)["sudden_gain"]``. Returns
-    ``subject_id``, ``from_session``, ``improvement`` (points), ``t_value``, ``is_assessable`` (all sessions on each side
-    have a score), ``is_points_met``, ``is_share_met``, ``is_t_met``, ``is_sudden_gain``. t is Student's, of the two
+    ``subject_id``, ``from_session``, ``improvement`` (points), ``t_value``, ``is_assessable`` (all sessions on each
+    side have a score), ``is_points_met``, ``is_share_met``, ``is_t_met``, ``is_sudden_gain``. t is Student's, of the two
     sides with pooled variance; where neither side varies it is infinite. Its critical value belongs to three sessions
     on each side (4 degrees of freedom). Raises ``ValueError`` for a session given twice.
     """
@@ -81,7 +81,9 @@ def _step(
     is_points, is_share = criteria["points"].holds(improvement), criteria["share"].holds(improvement, values[session])
     squared = _t_squared(before, after, sign) if is_assessable else None
     limit = criteria["t"].limit
-    is_t = squared == math.inf or (isinstance(squared, Fraction) and squared > 0 and criteria["t"].holds(squared, limit))
+    is_t = squared == math.inf or (
+        isinstance(squared, Fraction) and squared > 0 and criteria["t"].holds(squared, limit)
+    )
     return {
         "improvement": float(improvement),
         "t_value": math.nan if squared is None else math.copysign(math.sqrt(abs(squared)), squared),
@@ -97,7 +99,10 @@ def _t_squared(before: list[Fraction], after: list[Fraction], sign: int) -> Frac
     """Student's t, squared, with the sign of the improvement: exact, since t itself is a root."""
     means = [sum(side, Fraction(0)) / len(side) for side in (before, after)]
     scatter = sum(
-        (sum(((value - mean) ** 2 for value in side), Fraction(0)) for side, mean in zip((before, after), means, strict=True)),
+        (
+            sum(((value - mean) ** 2 for value in side), Fraction(0))
+            for side, mean in zip((before, after), means, strict=True)
+        ),
         Fraction(0),
     )
     gain = sign * (means[0] - means[1])
@@ -143,7 +148,10 @@ def course_events(scores: list[Score], *, higher_is: str, rules: Rules) -> list[
     events = []
     if "sudden_gain" in rules:
         frame = pd.DataFrame(
-            [{"subject_id": 0, "session_number": number, "score": exact(one.value)} for number, one in sessions.items()],
+            [
+                {"subject_id": 0, "session_number": number, "score": exact(one.value)}
+                for number, one in sessions.items()
+            ],
             columns=["subject_id", "session_number", "score"],
         )
         steps = sudden_gain_steps(frame, higher_is=higher_is, criteria=rules["sudden_gain"])

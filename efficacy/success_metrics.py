@@ -1,9 +1,9 @@
 """Four ways to count a success, always with one denominator; and how much change matters.
 
 Response, remission, effect size and severity-adjusted effect size rank providers differently, and each depends on the
-severity at the start: all four are given together, of the same people, with everybody who is left out counted under the
-reason. Comparing providers needs an adjustment for case mix besides. Sources: Coley et al. (2020); Kounali et al. (2022,
-PMC9340848) for the change people notice; measures.md 7 and instruments.md 2.2. Comparisons are exact.
+severity at the start: all four are given together, of the same people, with everybody who is left out counted under
+the reason. Comparing providers needs an adjustment for case mix besides. Sources: Coley et al. (2020); Kounali et al.
+(2022, PMC9340848) for the change people notice; measures.md 7 and instruments.md 2.2. Comparisons are exact.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from efficacy.trajectories import analysis_rules
 from screening.definitions import definitions
 
 CASE_MIX_NOTE = (
-    "Not adjusted for case mix: each metric depends on severity at the start in its own way, so two services with other "
-    "people cannot be ranked by it. Without a control group the change holds regression to the mean."
+    "Not adjusted for case mix: each metric depends on severity at the start in its own way, so two services with "
+    "other people cannot be ranked by it. Without a control group the change holds regression to the mean."
 )
 NOTICED_NOTE = (
     "Points and percentages disagree at low and at high scores: 5 points are half of 10 and a fifth of 25. The share "
@@ -105,7 +105,8 @@ def success_metrics(
     for name in ("effect_size", "severity_adjusted_effect_size"):
         people[name] = [row.get(name, math.nan) for row in judged]
     for metric in rules:
-        people["is_" + metric] = pd.array([row.get("is_" + metric, pd.NA) for row in judged], dtype="boolean")
+        met = [row.get("is_" + metric) for row in judged]
+        people["is_" + metric] = pd.Series(met, index=people.index, dtype="boolean")
     rows = []
     total = int(included.sum())
     for metric, rule in rules.items():
@@ -244,5 +245,5 @@ def _judge(
     }
     result: dict[str, object] = {name: float(value) for name, value in sizes.items()}
     for metric, rule in rules.items():
-        result["is_" + metric] = pd.NA if rule is None else rule(pre, post, gain, sizes)
+        result["is_" + metric] = None if rule is None else rule(pre, post, gain, sizes)
     return result

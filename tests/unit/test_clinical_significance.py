@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from efficacy.change_classes import change_classes
 from efficacy.clinical_significance import (
     CLASSES,
     NotComputableError,
@@ -246,16 +247,19 @@ def test_missing_scores_are_counted_and_not_classed() -> None:
     judged = reliable_change(pairs, method="JT", parameters=Parameters("worse", 0.8))
     assert judged["change_direction"].isna().tolist() == [False, False, True, True, True, True]
     # The statistics are those of complete pairs alone.
-    assert judged["index_value"][0] == reliable_change(pairs[:2], method="JT", parameters=Parameters("worse", 0.8))[
-        "index_value"
-    ][0]
+    assert (
+        judged["index_value"][0]
+        == reliable_change(pairs[:2], method="JT", parameters=Parameters("worse", 0.8))["index_value"][0]
+    )
 
 
 def test_nobody_in_a_class_is_a_row_and_no_pairs_is_another_thing() -> None:
     judged = reliable_change(pairs_of((20, 10), (25, 10)), method="JT", parameters=Parameters("worse", 0.8))
     shares = class_shares(judged, column="change_direction").set_index("class_name")
     assert shares.loc["deteriorated", "class_count"] == 0 and shares.loc["deteriorated", "share"] == 0
-    empty = class_shares(percentage_change(pairs_of((20, None)), higher_is="worse", share=0.5), column="change_direction")
+    empty = class_shares(
+        percentage_change(pairs_of((20, None)), higher_is="worse", share=0.5), column="change_direction"
+    )
     assert set(empty["class_status"]) == {"no_pairs"} and empty["class_count"].isna().all()
 
 
@@ -355,3 +359,22 @@ def test_wilson_interval(count: int, total: int, low: float, high: float) -> Non
 def test_a_statistic_is_exact() -> None:
     sample = PairStatistics.of(pairs_of((1, 0), (2, 1), (4, 0)))
     assert (sample.mean_pre, sample.variance_pre) == (Fraction(7, 3), Fraction(7, 3))
+
+
+def test_every_rule_of_an_instrument_is_reported_with_and_without_prorated_pairs() -> None:
+    courses = pairs_of((20, 10), (12, 11), (20, 15), (15, None)).assign(
+        instrument_code="PHQ-9", is_pair_complete=[True, True, False, None]
+    )
+    found = change_classes(courses, parameters={"PHQ-9": Parameters("worse", 0.8, 0.8, 5, 4)})
+    asked = found[found["method_id"] == "phq9_mcid"].set_index(["completeness_policy", "class_name"])
+    assert asked.loc[("prorate_2", "improved"), ["class_count", "pairs_count", "missing_post_count"]].tolist() == [
+        2,
+        3,
+        1,
+    ]
+    assert asked.loc[("complete_case", "improved"), ["class_count", "pairs_count"]].tolist() == [1, 2]
+    assert asked.loc[("prorate_2", "improved"), "prorated_pairs_share"] == pytest.approx(1 / 3)
+    combined = found[(found["approach"] == "combined") & (found["class_status"] == "counted")]
+    assert {"JT", "EN", "HLL"} <= set(combined["method_id"])
+    nothing = change_classes(courses.iloc[:0])
+    assert list(nothing.columns) == list(found.columns) and nothing.empty

@@ -6,7 +6,7 @@
 ) }}
 
 with assessments as (
-    select * from {{ ref('assessments') }}
+    select * from {{ ref('int_assessments_scored') }}
     {{ where_touched() }}
 ),
 
@@ -27,6 +27,10 @@ sessions as (
 
 policies as (
     select * from {{ ref('completeness_policies') }}
+),
+
+bands as (
+    select * from {{ ref('severity_bands') }}
 ),
 
 -- A prorated total is a fraction of the items answered, of which at most two are missing: on this scale all are whole.
@@ -66,8 +70,7 @@ valued as (
                 then assessments.prorated_denominator
             else 1
         end as value_denominator,
-        coalesce(scales.score_scale, 1) as score_scale,
-        assessments.severity_band
+        coalesce(scales.score_scale, 1) as score_scale
     from assessments
     inner join assigned
         on
@@ -81,14 +84,22 @@ valued as (
 
 scored as (
     select
-        *,
-        is_valid and value_numerator is not null as is_score,
+        valued.*,
+        bands.band as severity_band,
+        valued.is_valid and valued.value_numerator is not null as is_score,
         case
-            when is_valid
-                then cast(value_numerator as bigint) * {{ whole_division('score_scale', 'value_denominator') }}
+            when valued.is_valid
+                then
+                    cast(valued.value_numerator as bigint)
+                    * {{ whole_division('valued.score_scale', 'valued.value_denominator') }}
         end as scaled_score
     from valued
-    where value_numerator is not null or not is_valid
+    left join bands
+        on
+            valued.instrument_code = bands.instrument_code
+            and valued.value_numerator >= bands.lower_bound_inclusive * valued.value_denominator
+            and valued.value_numerator < bands.upper_bound_exclusive * valued.value_denominator
+    where valued.value_numerator is not null or not valued.is_valid
 ),
 
 -- A score belongs to the session it comes before or on whose day it is given.
