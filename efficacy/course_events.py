@@ -51,9 +51,9 @@ def sudden_gain_steps(
     ``scores``: one row per subject and session (``subject_id``, ``session_number``, ``column``; a missing score is no
     score). ``criteria``: points, share, t and sessions, as ``trajectory_rules(...)["sudden_gain"]``. Returns
     ``subject_id``, ``from_session``, ``improvement`` (points), ``t_value``, ``is_assessable`` (all sessions on each
-    side have a score), ``is_points_met``, ``is_share_met``, ``is_t_met``, ``is_sudden_gain``. t is Student's, of the two
-    sides with pooled variance; where neither side varies it is infinite. Its critical value belongs to three sessions
-    on each side (4 degrees of freedom). Raises ``ValueError`` for a session given twice.
+    side have a score), ``is_points_met``, ``is_share_met``, ``is_t_met``, ``is_sudden_gain``. t is Student's, of the
+    two sides with pooled variance; where neither side varies it is infinite. Its critical value belongs to three
+    sessions on each side (4 degrees of freedom). Raises ``ValueError`` for a session given twice.
     """
     rows = []
     sign = 1 if higher_is == "worse" else -1
@@ -80,13 +80,14 @@ def _step(
     is_assessable = len(before) == len(after) == sides
     is_points, is_share = criteria["points"].holds(improvement), criteria["share"].holds(improvement, values[session])
     squared = _t_squared(before, after, sign) if is_assessable else None
+    size = math.nan if squared is None else float(squared)
     limit = criteria["t"].limit
     is_t = squared == math.inf or (
         isinstance(squared, Fraction) and squared > 0 and criteria["t"].holds(squared, limit)
     )
     return {
         "improvement": float(improvement),
-        "t_value": math.nan if squared is None else math.copysign(math.sqrt(abs(squared)), squared),
+        "t_value": math.copysign(math.sqrt(abs(size)), size),
         "is_assessable": is_assessable,
         "is_points_met": is_points,
         "is_share_met": is_share,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,7 +106,7 @@ def success_metrics(
     for name in ("effect_size", "severity_adjusted_effect_size"):
         people[name] = [row.get(name, math.nan) for row in judged]
     for metric in rules:
-        met = [row.get("is_" + metric) for row in judged]
+        met: list[Any] = [row.get("is_" + metric) for row in judged]
         people["is_" + metric] = pd.Series(met, index=people.index, dtype="boolean")
     rows = []
     total = int(included.sum())
@@ -175,7 +176,7 @@ def noticed_change(pairs: pd.DataFrame, *, instrument_code: str, confidence: flo
     return pd.DataFrame(rows).astype(whole)
 
 
-def _shares(name: str, rule: Criterion | None, met: list[bool], level: float) -> dict[str, object]:
+def _shares(name: str, rule: Criterion | None, met: list[bool], level: float) -> dict[str, Any]:
     status = "no_rule" if rule is None else "computed" if met else "no_pairs"
     is_computed = status == "computed"
     low, high = wilson(sum(met), len(met), confidence=level) if is_computed else (math.nan, math.nan)
@@ -235,7 +236,7 @@ def _metric_rule(row: dict[str, str], instrument_code: str) -> _Rule | None:
 
 def _judge(
     pre: Fraction, post: Fraction, sign: int, reference: Reference, rules: dict[str, _Rule | None]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     gain = sign * (post - pre)
     deviation = root(reference.variance_pre)
     expected = reference.intercept + reference.slope * pre
@@ -243,7 +244,7 @@ def _judge(
         "effect_size": ratio(decimal(gain), deviation),
         "severity_adjusted_effect_size": ratio(decimal(gain - expected), deviation),
     }
-    result: dict[str, object] = {name: float(value) for name, value in sizes.items()}
+    result: dict[str, Any] = {name: float(value) for name, value in sizes.items()}
     for metric, rule in rules.items():
         result["is_" + metric] = None if rule is None else rule(pre, post, gain, sizes)
     return result

@@ -84,8 +84,9 @@ before_session_1 PHQ-9      2=20,10=14             10
 gone_again       PHQ-9      10=20,17=14,24=19      17
 """
 
-# yes met, no not met, ? not assessable, zero undefined at a score of 0, - no rule for the instrument. seen: days observed;
-# caseness: days at caseness (a score holds until the next); reached: first remission, and after how many days.
+# yes met, no not met, ? not assessable, zero undefined at a score of 0, - no rule for the instrument. seen: days
+# observed; caseness: days at caseness (a score holds until the next); reached: first remission, and after how many
+# days.
 CHANGES = """
 case           instrument scores              pair         response remission mcid noticed seen caseness reached  days
 half           PHQ-9      10=20,17=10         paired       yes      no        yes  yes     7    7        no       none
