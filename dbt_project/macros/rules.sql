@@ -41,3 +41,32 @@
                 )
         )
 {%- endmacro %}
+
+{#- The criteria of one kind of event, side by side: comparator, numerator and denominator of each, by instrument. -#}
+{% macro criteria_of(criteria) -%}
+    {%- for criterion in criteria %}
+    max(case when criterion = '{{ criterion }}' then comparator end) as {{ criterion }}_comparator,
+    max(case when criterion = '{{ criterion }}' then threshold_numerator end) as {{ criterion }}_numerator,
+    max(case when criterion = '{{ criterion }}' then threshold_denominator end) as {{ criterion }}_denominator
+    {{- "," if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{#- Whether value >= numerator / denominator of unit, in whole numbers; the comparator is the criterion's own. -#}
+{% macro meets_criterion(value, rules, criterion, unit='1') -%}
+    {{ caseness.meets(
+        '(' ~ value ~ ') * ' ~ rules ~ '.' ~ criterion ~ '_denominator',
+        rules ~ '.' ~ criterion ~ '_comparator',
+        rules ~ '.' ~ criterion ~ '_numerator * (' ~ unit ~ ')'
+    ) }}
+{%- endmacro %}
+
+{#- One of four answers: no rule for the instrument, not assessable, met or not met. -#}
+{% macro met_status(has_rule, is_assessable, is_met) -%}
+    case
+        when not ({{ has_rule }}) then 'no_rule'
+        when not ({{ is_assessable }}) then 'not_assessable'
+        when {{ is_met }} then 'met'
+        else 'not_met'
+    end
+{%- endmacro %}

@@ -37,6 +37,8 @@ _NOT_PORTABLE = {
 _NUMBERS_ANYWHERE = {"0", "1", "2", "100.0"}
 _NUMBERS_LISTED = {
     ("trajectories", "7.0"),  # days in a week
+    ("int_scores_valued", "7.0"),  # days in a week
+    ("severity_transitions", "7.0"),  # days in a week
     ("app_engagement", "7.0"),  # days in a week
     ("cells_severity_flow", "7"),  # days in a week
     ("cohort_episodes", "7"),  # days in a week

@@ -11,7 +11,7 @@ import pytest
 
 import ingestion
 from benchmarks.synthetic_service import generate
-from caseness import journal
+from caseness import journal, warehouse
 from caseness.commands.build import read_build_state, run_build
 from caseness.commands.evaluate import EvaluateReport, run_evaluate
 from caseness.errors import LockedError, NotReadyError
@@ -139,3 +139,31 @@ def test_finds_the_mean_of_all_starters(tmp_path: Path) -> None:
     assert model.abs().max() < 0.6
     assert (observed[late] < -0.3).all()
     assert model[late].abs().mean() < 0.4 * observed[late].abs().mean()
+
+
+def test_changes_are_classed_by_every_rule(small: tuple[Settings, EvaluateReport, pd.DataFrame]) -> None:
+    settings, report, _ = small
+    table = pd.read_parquet(settings.paths.results / "change_classes.parquet")
+    assert set(table["build_id"]) == {report.build_id}
+    key = ["instrument_code", "completeness_policy", "approach", "method_id", "class_name"]
+    assert not table.duplicated(key).any()
+    assert set(table["completeness_policy"]) == {"prorate_2", "complete_case"}
+    # No reliability of PHQ-9 or GAD-7 has a source among the definitions: the indices say so and give nothing.
+    by_index = table[table["approach"] == "combined"]
+    assert set(by_index["class_status"]) == {"not_computable"} and by_index["class_count"].isna().all()
+    assert set(by_index["reason"]) == {"the reliability is not known"}
+    counted = table[table["class_status"] == "counted"].groupby(key[:4])
+    assert {"phq9_nhs_reliable_change", "phq9_mcid", "phq9_response", "phq9_noticed_share"} <= set(table["method_id"])
+    for _, rows in counted:
+        assert rows["class_count"].sum() == rows["pairs_count"].iloc[0]
+        assert rows["share"].sum() == pytest.approx(1)
+        assert (rows["share_ci_low"] <= rows["share"]).all() and (rows["share"] <= rows["share_ci_high"]).all()
+    asked = table[(table["method_id"] == "phq9_nhs_reliable_change") & (table["completeness_policy"] == "prorate_2")]
+    with warehouse.reader(settings.paths.current, settings) as connection:
+        ((improved, pairs),) = connection.execute(
+            "select count(*) filter (where improvement_points >= 6), count(improvement_points) "
+            "from marts.course_changes inner join marts.episodes using (referral_id) "
+            "where has_started_treatment and instrument_code = 'PHQ-9'"
+        ).fetchall()
+    assert asked["pairs_count"].iloc[0] == pairs > 100
+    assert asked.set_index("class_name").loc["improved", "class_count"] == improved
