@@ -70,18 +70,23 @@
     end
 {%- endmacro %}
 
-{#- Bounds of the Wilson interval of a rate in percent: Wilson 1927, JASA 22:209-212. Null where nobody is in it. -#}
+{#- Bounds of the Wilson interval of a rate in percent: Wilson 1927, JASA 22:209-212. Null where nobody is in it. They hold the
+    rate and stay within 0 and 100, which a last binary digit could miss. -#}
 {% macro wilson_bound_percent(sign, numerator, denominator, quantile) -%}
-    {%- set share = '(100.0 * (' ~ numerator ~ ') / (' ~ denominator ~ ') / 100.0)' -%}
+    {%- set share = '(100.0 * (' ~ numerator ~ ') / (100.0 * (' ~ denominator ~ ')))' -%}
     {%- set step = '(' ~ quantile ~ ' / (2 * (' ~ denominator ~ ')))' -%}
+    {%- set inner, outer = ('least', 'greatest') if sign == '-' else ('greatest', 'least') -%}
     case
         when ({{ denominator }}) > 0
-            then {{ 'greatest' if sign == '-' else 'least' }}(
-                100.0 * (
-                    {{ share }} + {{ quantile }} * {{ step }}
-                    {{ sign }} {{ quantile }} * sqrt({{ share }} * (1 - {{ share }}) / ({{ denominator }}) + {{ step }} * {{ step }})
-                ) / (1 + {{ quantile }} * {{ quantile }} / ({{ denominator }})),
-                {{ '0 * 100.0' if sign == '-' else '100.0' }}
+            then 100.0 * {{ outer }}(
+                {{ inner }}(
+                    (
+                        {{ share }} + {{ quantile }} * {{ step }}
+                        {{ sign }} {{ quantile }} * sqrt({{ share }} * (1 - {{ share }}) / ({{ denominator }}) + {{ step }} * {{ step }})
+                    ) / (1 + {{ quantile }} * {{ quantile }} / ({{ denominator }})),
+                    {{ share }}
+                ),
+                {{ '0' if sign == '-' else '1' }}
             )
     end
 {%- endmacro %}
