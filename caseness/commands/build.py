@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,11 @@ from caseness.pathway_switches import chosen_switches
 from caseness.settings import Deidentification, Settings
 from ingestion.deidentification import check_one_date_form, date_form, dates_are_calendar
 from ingestion.rotation import check_one_key
+from screening.definitions import definitions
 
 Progress = Callable[[str], None]
 _FINANCIAL_YEAR_START_MONTH = 4
+_CONFIDENCE_RULE = "confidence_level"
 _PERIOD_COLUMNS = ("period_id", "period_kind", "period_label", "period_start", "period_end")
 # Where one of these changed since the current build, everyone is transformed anew.
 _RULES_OF_EVERYONE = ("definitions_hash", "value_sets", "date_form", "pathway_switches")
@@ -39,6 +42,7 @@ _SERVICE_DATES = (
     ("questionnaire_answers", "answered_local_date"),
     ("questionnaire_totals", "answered_local_date"),
 )
+_OBSERVED_DATES = (*_SERVICE_DATES, ("coded_observations", "effective_local_date"))
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
     with warehouse.writer(building, settings) as connection:
         _create_views(connection, parts, settings)
         _create_periods(connection, periods)
+        _create_quantiles(connection)
         _create_touched(connection, parts, known, settings)
     summary = run_dbt(
         ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else [])],
@@ -208,6 +213,20 @@ def _create_periods(connection: duckdb.DuckDBPyConnection, periods: Sequence[Per
     connection.executemany(
         "insert into raw.measurement_periods values (?, ?, ?, ?, ?)",
         [[getattr(period, name) for name in _PERIOD_COLUMNS] for period in periods],
+    )
+
+
+def _create_quantiles(connection: duckdb.DuckDBPyConnection) -> None:
+    """Quantiles of the normal distribution for the levels of ``analysis_rules.csv``: SQL has no inverse of it."""
+    normal = statistics.NormalDist()
+    levels = {row["rule_id"]: float(row["rule_value"]) for row in definitions("analysis_rules")}
+    connection.execute(
+        "create or replace table raw.interval_quantiles ("
+        "rule_id varchar, confidence_level double, normal_quantile double)"
+    )
+    connection.executemany(
+        "insert into raw.interval_quantiles values (?, ?, ?)",
+        [[name, level, normal.inv_cdf((1 + level) / 2)] for name, level in levels.items() if name == _CONFIDENCE_RULE],
     )
 
 
@@ -324,7 +343,10 @@ def _store_periods(settings: Settings, periods: Sequence[Period]) -> None:
 def _periods(
     connection: duckdb.DuckDBPyConnection, settings: Settings, as_of_date: dt.date, added: Sequence[Period]
 ) -> list[Period]:
-    """All days, financial years and quarters from the first referral to ``as_of_date``, and what users added."""
+    """All days, financial years and quarters from the first referral to ``as_of_date``, calendar years, and users' own.
+
+    Calendar years begin with the first contact or score, since a record of care without referrals has years too.
+    """
     stored = {period.period_id: period for period in (*_stored_periods(settings), *added)}
     if added:
         _store_periods(settings, list(stored.values()))
@@ -351,7 +373,20 @@ def _periods(
         label = f"{quarter.year} Q{number}" + (" (part)" if quarter < first or last > as_of_date else "")
         periods.append(Period(f"q_{quarter.year}_{number}", "quarter", label, quarter, min(last, as_of_date)))
         quarter = following
+    earliest = min([first, *_first_days(connection, as_of_date)])
+    for calendar_year in range(earliest.year, as_of_date.year + 1):
+        start, end = dt.date(calendar_year, 1, 1), dt.date(calendar_year, 12, 31)
+        label = f"{calendar_year}" + (" (part)" if start < earliest or end > as_of_date else "")
+        periods.append(Period(f"cy_{calendar_year}", "calendar_year", label, start, min(end, as_of_date)))
     return [*periods, *sorted(stored.values(), key=lambda period: period.period_id)]
+
+
+def _first_days(connection: duckdb.DuckDBPyConnection, as_of_date: dt.date) -> list[dt.date]:
+    rows = [
+        connection.execute(f"select min({column}) from raw.{stream} where {column} <= ?", [as_of_date]).fetchone()
+        for stream, column in _OBSERVED_DATES
+    ]
+    return [row[0] for row in rows if row and row[0] is not None]
 
 
 def _build_id(rules: dict[str, Any], loads: Sequence[dict[str, Any]], erasures: int) -> str:

@@ -70,3 +70,62 @@
         else 'not_met'
     end
 {%- endmacro %}
+
+{#- A parameter of a measure, and its comparator, from the rows of a group. -#}
+{% macro parameter(name) -%}
+    max(case when parameter = '{{ name }}' then parameter_value end)
+{%- endmacro %}
+
+{% macro parameter_comparator(name) -%}
+    max(case when parameter = '{{ name }}' then comparator end)
+{%- endmacro %}
+
+{#- Whether a value stands in a list joined by +; an empty list holds everything. -#}
+{% macro is_listed(value, list) -%}
+    ({{ list }} is null or concat('+', {{ list }}, '+') like concat('%+', {{ value }}, '+%'))
+{%- endmacro %}
+
+{#- Whether a measure's completeness policy lets a submitted total in. MN Community Measurement takes no total of a form with
+    a missing item and no decimal, whatever its value. -#}
+{% macro is_let_in(policy, totals) -%}
+    ({{ policy }} <> 'mncm_integer' or (not {{ totals }}.has_missing_items and {{ totals }}.is_whole_number))
+{%- endmacro %}
+
+{#- The value of a total that was let in. The eCQMs read what was submitted; elsewhere an impossible total is none. -#}
+{% macro value_let_in(policy, totals) -%}
+    case when {{ policy }} <> 'mncm_integer' or {{ totals }}.is_in_range then {{ totals }}.total_value end
+{%- endmacro %}
+
+{#- A score in words: whole where it is whole. -#}
+{% macro score_text(value) -%}
+    case
+        when {{ value }} = floor({{ value }}) then cast(cast({{ value }} as integer) as varchar(12))
+        else cast({{ value }} as varchar(12))
+    end
+{%- endmacro %}
+
+{#- Bounds of the Wilson interval of a rate in percent: Wilson 1927, JASA 22:209-212. Null where nobody is in it. They hold the
+    rate and stay within 0 and 100, which a last binary digit could miss. -#}
+{% macro wilson_bound_percent(sign, numerator, denominator, quantile) -%}
+    {%- set share = '(100.0 * (' ~ numerator ~ ') / (100.0 * (' ~ denominator ~ ')))' -%}
+    {%- set step = '(' ~ quantile ~ ' / (2 * (' ~ denominator ~ ')))' -%}
+    {%- set inner, outer = ('least', 'greatest') if sign == '-' else ('greatest', 'least') -%}
+    case
+        when ({{ denominator }}) > 0
+            then 100.0 * {{ outer }}(
+                {{ inner }}(
+                    (
+                        {{ share }} + {{ quantile }} * {{ step }}
+                        {{ sign }} {{ quantile }} * sqrt({{ share }} * (1 - {{ share }}) / ({{ denominator }}) + {{ step }} * {{ step }})
+                    ) / (1 + {{ quantile }} * {{ quantile }} / ({{ denominator }})),
+                    {{ share }}
+                ),
+                {{ '0' if sign == '-' else '1' }}
+            )
+    end
+{%- endmacro %}
+
+{#- A flag that was joined under this name; a measure that names none has it false. -#}
+{% macro flag_of(rows) -%}
+    coalesce({{ rows }}.flag_value, false)
+{%- endmacro %}

@@ -231,3 +231,54 @@ def test_a_failed_step_leaves_the_earlier_build_in_place(tmp_path: Path, monkeyp
     monkeypatch.undo()
     run_build(settings=settings)
     assert fetch(settings, "select count(*) from marts.episodes") == [(2,)]
+
+
+def test_measures_of_people_in_steps_end_as_in_one_build(tmp_path: Path) -> None:
+    """Visit, diagnosis and scores come one by one; then one diagnosis moves to another person and one is deleted."""
+    from tests.fixtures.service import AS_OF, Service
+    from tests.fixtures.us_care import Record, member, together
+
+    def record(case: str, *, with_visit: bool = True) -> Record:
+        made = Record(case)
+        made.person()
+        if with_visit:
+            made.visit("2025-03-10T10:00:00Z", "2025-03-10T11:00:00Z", "Contact or Office Visit")
+        return made
+
+    def diagnosis(code: str, person: str, recorded: str) -> dict[str, str]:
+        return {
+            "diagnosis_code_id": code,
+            "person_code": person,
+            "verification_status": "confirmed",
+            "clinical_status": "active",
+            "onset_date": "2025-01-01",
+            "recorded_at": recorded,
+            **member("Dysthymia"),
+        }
+
+    people = [record(case) for case in ("kept", "moved", "taker", "deleted")]
+    scored = [Record(one.case) for one in people]
+    for one in scored:
+        one.total("2025-03-10T10:30:00Z", 15)
+        one.total("2026-03-10T10:30:00Z", 4)
+    earlier, later = "2026-04-01T08:00:00Z", "2026-04-02T08:00:00Z"
+    first = {"diagnoses": [diagnosis(f"d_{name}", f"p_{name}", earlier) for name in ("kept", "moved", "deleted")]}
+    second = {
+        "diagnoses": [diagnosis("d_moved", "p_taker", later)],
+        "record_deletions": [{"record_kind": "diagnosis", "record_code": "d_deleted", "recorded_at": later}],
+    }
+    steps = [together(people), first, together(scored), second]
+    whole, stepwise = Service(tmp_path / "whole"), Service(tmp_path / "stepwise")
+    for service in (whole, stepwise):
+        service.settings = home_settings(service.settings.home, as_of_date=AS_OF)
+    question = "select person_id, is_in_numerator from marts.measure_members where measure_id = 'cms159'"
+    for number, streams in enumerate(steps):
+        whole.deliver(tmp_path / f"whole_{number}", streams)
+        stepwise.deliver(tmp_path / f"step_{number}", streams)
+        stepwise.build()
+        if number == 2:
+            assert len(stepwise.ask(question)) == 3
+    whole.build()
+    tokens = whole.tokens("p_kept", "p_taker")
+    assert sorted(whole.ask(question)) == sorted((token, True) for token in tokens.values())
+    _assert_same(marts_content(stepwise.settings), marts_content(whole.settings))

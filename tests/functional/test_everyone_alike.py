@@ -91,3 +91,15 @@ def test_what_the_audit_dropped_is_not_in_the_file(release: Path) -> None:
     assert (
         manifest["tables"]["pub_outcomes_by_group"] == _ask(release, "select count(*) from pub_outcomes_by_group")[0][0]
     )
+
+
+def test_calendar_years_and_measures_of_people_stay_in_the_warehouse(release: Path) -> None:
+    """No declared table names their kind of period, and the measures are not published."""
+    for table in ("pub_service_overview", "pub_activity", "pub_outcomes_by_group"):
+        kinds = {row[0] for row in _ask(release, f"select distinct period_kind from {table}")}
+        assert "calendar_year" not in kinds
+    assert {"all", "financial_year", "quarter"} <= {
+        row[0] for row in _ask(release, "select distinct period_kind from pub_service_overview")
+    }
+    measures = {row[0] for row in _ask(release, "select measure_id from pub_measures")}
+    assert not measures & {"cms159", "cms2", "hedis_dsf_e_screening"}

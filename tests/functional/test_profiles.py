@@ -101,10 +101,14 @@ _RESULTS = """
         rate_percent, result_status
     from marts.measure_results where period_id {} 'all' order by all
 """
+# Of the measures that a period of all days is a period of: the others need a calendar.
+_OF_ALL_DAYS = _RESULTS.format("=").replace(
+    "order by", "and measure_id in (select measure_id from intermediate.measures where period_kinds like '%all%') order by"
+)
 
 
 @pytest.mark.parametrize("profile", ["shift", "safe_harbor"])
-@pytest.mark.parametrize("question", [_EPISODES, _WEEKS, _RESULTS.format("=")], ids=["episodes", "weeks", "all_days"])
+@pytest.mark.parametrize("question", [_EPISODES, _WEEKS, _OF_ALL_DAYS], ids=["episodes", "weeks", "all_days"])
 def test_intervals_and_outcomes_are_those_of_true_dates(
     homes: dict[str, Settings], profile: str, question: str
 ) -> None:
@@ -121,6 +125,17 @@ def test_results_that_need_a_calendar_are_not_computable(homes: dict[str, Settin
     assert fetch(homes[profile], "select count(*) from marts.measure_members where period_id <> 'all'") == [(0,)]
     true = fetch(homes["limited_data_set"], _RESULTS.format("<>"))
     assert "computed" in {row[-1] for row in true}
+
+
+@pytest.mark.parametrize("profile", ["shift", "safe_harbor"])
+def test_a_measure_of_calendar_windows_is_told_as_not_computable(homes: dict[str, Settings], profile: str) -> None:
+    """It has no period of all days; there it stands all the same, so that nobody takes its absence for a zero."""
+    question = (
+        "select count(*), count(denominator_count), count(rate_lower_percent), min(result_status), max(result_status) "
+        "from marts.measure_results where period_id = 'all' and measure_id in ('cms159', 'cms2', 'mncm_remission_6_months')"
+    )
+    assert fetch(homes[profile], question) == [(3, 0, 0, "not_computable", "not_computable")]
+    assert fetch(homes["limited_data_set"], question) == [(0, 0, 0, None, None)]
 
 
 def test_dates_of_the_warehouse_are_not_the_true_ones(homes: dict[str, Settings]) -> None:

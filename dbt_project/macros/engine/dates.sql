@@ -33,3 +33,29 @@
 {% macro as_of_date() -%}
     cast('{{ var("as_of_date") }}' as date)
 {%- endmacro %}
+
+{#- A date some days later, or earlier where they are negative. -#}
+{% macro days_after(on_date, days) -%}
+    {{ return(adapter.dispatch('days_after', 'caseness')(on_date, days)) }}
+{%- endmacro %}
+
+{% macro default__days_after(on_date, days) -%}
+    ({{ on_date }} + cast({{ days }} as integer))
+{%- endmacro %}
+
+{% macro spark__days_after(on_date, days) -%}
+    date_add({{ on_date }}, cast({{ days }} as integer))
+{%- endmacro %}
+
+{#- A date some calendar months later; where that month is too short, its last day. -#}
+{% macro months_after(on_date, months) -%}
+    {{ return(adapter.dispatch('months_after', 'caseness')(on_date, months)) }}
+{%- endmacro %}
+
+{% macro default__months_after(on_date, months) -%}
+    cast({{ on_date }} + to_months(cast({{ months }} as integer)) as date)
+{%- endmacro %}
+
+{% macro spark__months_after(on_date, months) -%}
+    add_months({{ on_date }}, cast({{ months }} as integer))
+{%- endmacro %}

@@ -1,7 +1,9 @@
 {%- set keyed = [
     ('stg_care__referrals', 'referral_id'), ('stg_care__care_contacts', 'contact_id'),
     ('stg_outcomes__questionnaire_answers', 'response_id'), ('stg_outcomes__questionnaire_totals', 'response_id'),
-    ('stg_care__procedures', 'procedure_id')
+    ('stg_care__contact_codes', 'contact_id'), ('stg_care__diagnoses', 'diagnosis_id'),
+    ('stg_care__coded_observations', 'observation_id'), ('stg_care__procedures', 'procedure_id'),
+    ('stg_care__service_requests', 'service_request_id'), ('stg_care__medications', 'medication_request_id')
 ] -%}
 with delivered as (
     select person_token from {{ ref('stg_quality__touched_people') }}

@@ -10,6 +10,15 @@ periods as (
     select * from {{ ref('stg_quality__measurement_periods') }}
 ),
 
+quantiles as (
+    select * from {{ ref('stg_quality__interval_quantiles') }}
+    where rule_id = 'confidence_level'
+),
+
+exclusion_lists as (
+    select * from {{ ref('measure_exclusion_lists') }}
+),
+
 counted as (
     select
         measure_id,
@@ -32,15 +41,19 @@ listed as (
         periods.period_end,
         measures.measure_family,
         {{ is_computable('periods.period_kind') }}
+        and {{ has_period_kind('measures.period_kinds', 'periods.period_kind') }}
         and (measures.period_anchor <> 'period_end' or {{ is_snapshot_computable('periods.period_end') }})
             as is_computable,
+        coalesce(exclusion_lists.exclusion_list_status, 'not_applicable') as exclusion_list_status,
+        quantiles.normal_quantile,
         coalesce(counted.initial_population_count, 0) as initial_population_count,
         coalesce(counted.stated_denominator_count, 0) as stated_denominator_count,
         coalesce(counted.denominator_exclusion_count, 0) as denominator_exclusion_count,
         coalesce(counted.numerator_count, 0) as numerator_count
     from measures
-    inner join periods
-        on concat('+', measures.period_kinds, '+') like concat('%+', periods.period_kind, '+%')
+    inner join periods on {{ is_told_in('measures.period_kinds', 'periods.period_kind') }}
+    cross join quantiles
+    left join exclusion_lists on measures.measure_id = exclusion_lists.measure_id
     left join counted on measures.measure_id = counted.measure_id and periods.period_id = counted.period_id
 ),
 
@@ -62,13 +75,25 @@ final as (
             end
             as double
         ) as rate_percent,
+        {%- for name, sign in [('lower', '-'), ('upper', '+')] %}
+        cast(
+            case
+                when is_computable
+                    then {{ wilson_bound_percent(
+                        sign, 'numerator_count', 'stated_denominator_count - denominator_exclusion_count', 'normal_quantile'
+                    ) }}
+            end
+            as double
+        ) as rate_{{ name }}_percent,
+        {%- endfor %}
         case
             when not is_computable then 'not_computable'
             when stated_denominator_count - denominator_exclusion_count > 0 then 'computed'
             else 'no_denominator'
         end as result_status,
         case when measure_family = 'nhs_tt' then '{{ pathway_switches_stated() }}' else 'not_applicable' end
-            as pathway_switches
+            as pathway_switches,
+        exclusion_list_status
     from listed
 )
 

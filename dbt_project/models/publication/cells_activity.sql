@@ -4,7 +4,7 @@ with dated as (
 ),
 
 periods as (
-    select * from {{ ref('stg_quality__measurement_periods') }}
+    select * from {{ ref('cohort_periods') }}
 ),
 
 -- A day's people of one course are one number; those of several stay apart, to count once a period.

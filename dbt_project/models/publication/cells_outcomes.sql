@@ -16,7 +16,7 @@ periods as (
     select
         stated.*,
         value_codes.value_code as period_code
-    from {{ ref('stg_quality__measurement_periods') }} as stated
+    from {{ ref('cohort_periods') }} as stated
     inner join value_codes on value_codes.column_name = 'period_id' and stated.period_id = value_codes.column_value
 ),
 

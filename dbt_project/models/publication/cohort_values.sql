@@ -8,7 +8,7 @@ measures as (
 ),
 
 periods as (
-    select * from {{ ref('stg_quality__measurement_periods') }}
+    select * from {{ ref('cohort_periods') }}
 ),
 
 listed as (
