@@ -401,3 +401,12 @@ def test_transitions_are_those_of_the_courses(service: Service) -> None:
         "and to_band <> 'not_answered' and episodes_count > 0 order by all"
     )
     assert found == expected
+
+
+def test_transitions_of_the_quarters_are_those_of_all_days(service: Service) -> None:
+    question = (
+        "select span, from_band, to_band, sum(episodes_count) from marts.severity_transitions inner join "
+        "staging.stg_quality__measurement_periods using (period_id) where period_kind = '{}' and "
+        "instrument_code = 'PHQ-9' group by all order by all"
+    )
+    assert service.ask(question.format("quarter")) == service.ask(question.format("all"))
