@@ -20,7 +20,6 @@ from tests.fixtures.service import Service, contact, drawn, person, referral, sh
 
 RECEIVED = dt.date(2025, 1, 6)
 DISCHARGED = 200
-WEEKLY = "10,17,24,31,38,45"
 
 # Six sessions, one score each; the gain is looked for between the third and the fourth. gain: ? is not assessable.
 # t = difference of means / sqrt(pooled variance * 2/3), beyond 2.776. t_just_above: means 11 and 5, sums of squares 26
