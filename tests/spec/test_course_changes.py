@@ -20,7 +20,6 @@ from tests.fixtures.service import Service, contact, drawn, person, referral, sh
 
 RECEIVED = dt.date(2025, 1, 6)
 DISCHARGED = 200
-WEEKLY = "10,17,24,31,38,45"
 
 # Six sessions, one score each; the gain is looked for between the third and the fourth. gain: ? is not assessable.
 # t = difference of means / sqrt(pooled variance * 2/3), beyond 2.776. t_just_above: means 11 and 5, sums of squares 26
@@ -401,3 +400,12 @@ def test_transitions_are_those_of_the_courses(service: Service) -> None:
         "and to_band <> 'not_answered' and episodes_count > 0 order by all"
     )
     assert found == expected
+
+
+def test_transitions_of_the_quarters_are_those_of_all_days(service: Service) -> None:
+    question = (
+        "select span, from_band, to_band, sum(episodes_count) from marts.severity_transitions inner join "
+        "staging.stg_quality__measurement_periods using (period_id) where period_kind = '{}' and "
+        "instrument_code = 'PHQ-9' group by all order by all"
+    )
+    assert service.ask(question.format("quarter")) == service.ask(question.format("all"))

@@ -122,42 +122,84 @@ moved as (
     select
         followed.first_treatment_date,
         followed.span,
-        instruments.instrument_code,
+        seen.instrument_code,
         coalesce(seen.from_band, 'not_answered') as from_band,
         coalesce(seen.to_band, 'not_answered') as to_band,
         count(*) as courses
     from followed
-    cross join instruments
-    left join seen
-        on
-            followed.referral_id = seen.referral_id
-            and followed.span = seen.span
-            and instruments.instrument_code = seen.instrument_code
+    inner join seen on followed.referral_id = seen.referral_id and followed.span = seen.span
+    inner join instruments on seen.instrument_code = instruments.instrument_code
     group by
         followed.first_treatment_date,
         followed.span,
-        instruments.instrument_code,
+        seen.instrument_code,
         coalesce(seen.from_band, 'not_answered'),
         coalesce(seen.to_band, 'not_answered')
+),
+
+-- Who answered on neither side is the rest, so that nobody is written out for every instrument.
+everyone as (
+    select
+        first_treatment_date,
+        span,
+        count(*) as courses
+    from followed
+    group by first_treatment_date, span
+),
+
+answered as (
+    select
+        first_treatment_date,
+        span,
+        instrument_code,
+        sum(courses) as courses
+    from moved
+    group by first_treatment_date, span, instrument_code
+),
+
+all_moves as (
+    select
+        first_treatment_date,
+        span,
+        instrument_code,
+        from_band,
+        to_band,
+        courses
+    from moved
+    union all
+    select
+        everyone.first_treatment_date,
+        everyone.span,
+        instruments.instrument_code,
+        'not_answered' as from_band,
+        'not_answered' as to_band,
+        everyone.courses - coalesce(answered.courses, 0) as courses
+    from everyone
+    cross join instruments
+    left join answered
+        on
+            everyone.first_treatment_date = answered.first_treatment_date
+            and everyone.span = answered.span
+            and instruments.instrument_code = answered.instrument_code
 ),
 
 counted as (
     select
         periods.period_id,
-        moved.span,
-        moved.instrument_code,
-        moved.from_band,
-        moved.to_band,
-        sum(moved.courses) as courses
-    from moved
+        all_moves.span,
+        all_moves.instrument_code,
+        all_moves.from_band,
+        all_moves.to_band,
+        sum(all_moves.courses) as courses
+    from all_moves
     inner join periods
         on
             periods.period_kind = 'all'
             or (
-                moved.first_treatment_date >= periods.period_start
-                and moved.first_treatment_date <= periods.period_end
+                all_moves.first_treatment_date >= periods.period_start
+                and all_moves.first_treatment_date <= periods.period_end
             )
-    group by periods.period_id, moved.span, moved.instrument_code, moved.from_band, moved.to_band
+    group by periods.period_id, all_moves.span, all_moves.instrument_code, all_moves.from_band, all_moves.to_band
 ),
 
 -- Every combination, so that nobody is a row and not a gap.
