@@ -21,7 +21,8 @@ _COUNTS = [(0, 1), (1, 1), (0, 7), (7, 7), (1, 3), (6, 31), (50, 100), (321061, 
 def _bound(sign: str, numerator: int, denominator: int, quantile: float) -> str:
     text = (project_folder() / "macros" / "rules.sql").read_text(encoding="utf-8")
     module = jinja2.Environment(autoescape=False).from_string(text).module
-    return str(module.wilson_bound_percent(sign, str(numerator), str(denominator), repr(quantile)))  # type: ignore[attr-defined]
+    bound = module.wilson_bound_percent  # type: ignore[attr-defined]
+    return str(bound(sign, str(numerator), str(denominator), repr(quantile)))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 
 def test_the_warehouse_gives_every_rate_its_interval(service: Service) -> None:
-    (level,) = (float(row["rule_value"]) for row in definitions("analysis_rules") if row["rule_id"] == "confidence_level")
+    (level,) = (
+        float(row["rule_value"]) for row in definitions("analysis_rules") if row["rule_id"] == "confidence_level"
+    )
     rows = service.ask(
         "select measure_id, result_status, numerator_count, denominator_count, rate_percent, rate_lower_percent, "
         "rate_upper_percent from marts.measure_results"

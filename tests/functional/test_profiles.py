@@ -103,7 +103,8 @@ _RESULTS = """
 """
 # Of the measures that a period of all days is a period of: the others need a calendar.
 _OF_ALL_DAYS = _RESULTS.format("=").replace(
-    "order by", "and measure_id in (select measure_id from intermediate.measures where period_kinds like '%all%') order by"
+    "order by",
+    "and measure_id in (select measure_id from intermediate.measures where period_kinds like '%all%') order by",
 )
 
 
@@ -132,7 +133,8 @@ def test_a_measure_of_calendar_windows_is_told_as_not_computable(homes: dict[str
     """It has no period of all days; there it stands all the same, so that nobody takes its absence for a zero."""
     question = (
         "select count(*), count(denominator_count), count(rate_lower_percent), min(result_status), max(result_status) "
-        "from marts.measure_results where period_id = 'all' and measure_id in ('cms159', 'cms2', 'mncm_remission_6_months')"
+        "from marts.measure_results where period_id = 'all' "
+        "and measure_id in ('cms159', 'cms2', 'mncm_remission_6_months')"
     )
     assert fetch(homes[profile], question) == [(3, 0, 0, "not_computable", "not_computable")]
     assert fetch(homes["limited_data_set"], question) == [(0, 0, 0, None, None)]

@@ -1,8 +1,8 @@
 """Depression remission at twelve months (CMS159), drawn at every boundary: `measures.md` 3.1 and 4.1.
 
-Unless a table says otherwise a person has a finished visit on 2025-03-10 from 10:00 to 11:00, a depression confirmed and
-active since 2025-01-01, a PHQ-9 of 15 on the day of the visit and one of 4 a year later, and is asked about in 2026. The
-window of the follow-up is then 2026-01-09 to 2026-05-09, that of what excludes begins on 2024-11-01.
+Unless a table says otherwise a person has a finished visit on 2025-03-10 from 10:00 to 11:00, a depression confirmed
+and active since 2023-01-01, a PHQ-9 of 15 on the day of the visit and one of 4 a year later, and is asked about in
+2026. The window of the follow-up is then 2026-01-09 to 2026-05-09, that of what excludes begins on 2024-11-01.
 """
 
 from __future__ import annotations
@@ -422,9 +422,7 @@ def test_the_day_is_the_persons_own(row: dict[str, str], members: dict[tuple[str
 
 def test_the_evidence_can_be_read(members: dict[tuple[str, str], tuple[Any, ...]]) -> None:
     _, _, _, evidence, reason, day = members["follow_up_5", "cy_2026"]
-    assert evidence == (
-        "index PHQ-9 15 on 2025-03-10, follow-up 5 on 2026-03-10, window 2026-01-09 to 2026-05-09"
-    )
+    assert evidence == ("index PHQ-9 15 on 2025-03-10, follow-up 5 on 2026-03-10, window 2026-01-09 to 2026-05-09")
     assert (reason, day) == (None, "2025-03-10")
     assert "no follow-up" in members["no_follow_up", "cy_2026"][3]
     assert "follow-up without a value on 2026-03-11" in members["no_value_latest", "cy_2026"][3]

@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.service import Service, drawn, shown
 from tests.fixtures.us_care import Record, member, together
 
-# Screens are day=finding: a adult or y adolescent; + positive, - negative, ? another number as result, x none. Follow-up is
+# Screens are day=finding: a adult or y adolescent; + positive, - negative, ? a number as result, x none. Follow-up is
 # kind+day: m medication, r referral, p procedure, of adults; my, ry, py of adolescents. - nothing.
 SCREENS = """
 case                screens                          follow_up       met

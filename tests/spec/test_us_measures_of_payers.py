@@ -1,8 +1,8 @@
 """MN Community Measurement and the HEDIS-aligned measures, drawn at their boundaries: `measures.md` 3.3 and 3.4.
 
-Unless a table says otherwise a person has a finished visit on 2025-06-10 during a confirmed depression and is asked about in
-2026. Six months later is 2025-12-10, with 60 days on either side 2025-10-11 to 2026-02-08; twelve months later 2026-04-11 to
-2026-08-09; 120 to 240 days later 2025-10-08 to 2026-02-05.
+Unless a table says otherwise a person has a finished visit on 2025-06-10 during a confirmed depression and is asked
+about in 2026. Six months later is 2025-12-10, with 60 days on either side 2025-10-11 to 2026-02-08; twelve months later
+2026-04-11 to 2026-08-09; 120 to 240 days later 2025-10-08 to 2026-02-05.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ april_end 2026-04-30 yes
 may_later 2026-05-01 no
 """
 
-# Seen on 2026-03-16 without a depression. Follow-up: m a medication, v a visit during depression. positive: by the screen.
+# Seen without a depression. Follow-up: m a medication, v a visit during depression; - not in the denominator.
 SCREENS = """
 case              seen       born       scores                      follow_up  screened followed
 none              2026-03-16 1990-05-05 -                           -          no       -
@@ -258,7 +258,9 @@ def test_monitoring(row: dict[str, str], members: dict[tuple[str, str], str]) ->
 
 
 def test_a_measure_whose_exclusions_are_unread_says_so(service: Service) -> None:
-    states: dict[str, Any] = dict(service.ask("select distinct measure_id, exclusion_list_status from marts.measure_results"))
+    states: dict[str, Any] = dict(
+        service.ask("select distinct measure_id, exclusion_list_status from marts.measure_results")
+    )
     for row in definitions("measures"):
         if row["measure_family"] == "hedis":
             assert states[row["measure_id"]] == "not_read"

@@ -50,7 +50,8 @@ ranked as (
         possible.total_value as index_value,
         row_number() over (
             partition by windows.measure_id, windows.period_id, possible.person_id
-            order by possible.answered_at, possible.total_value desc, possible.score_id, possible.contact_id
+            order by
+                possible.answered_at asc, possible.total_value desc, possible.score_id asc, possible.contact_id asc
         ) as index_rank
     from windows
     inner join possible

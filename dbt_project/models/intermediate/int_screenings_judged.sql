@@ -41,7 +41,10 @@ ranked as (
         case when near.follow_up_date <= kinds.period_end then near.follow_up_date end as follow_up_date,
         dense_rank() over (
             partition by kinds.measure_id, kinds.period_id, kinds.person_id, kinds.screen_kind
-            order by near.screened_at desc, case when near.is_positive then 0 when near.is_negative then 2 else 1 end, near.screen_id
+            order by
+                near.screened_at desc,
+                case when near.is_positive then 0 when near.is_negative then 2 else 1 end asc,
+                near.screen_id asc
         ) as screen_rank
     from kinds
     inner join near on kinds.contact_id = near.contact_id and kinds.screen_kind = near.screen_kind
