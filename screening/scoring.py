@@ -268,6 +268,7 @@ def _judgements(
     instrument_code: str, value: Fraction | None, caseness: Fraction | None, complete: int | None, sex: str | None
 ) -> tuple[Judgement, ...]:
     """Every rule of a total that is not the default, those of another sex left out."""
+    sex = None if sex == "unknown" else sex
     found = []
     for row in _rows("thresholds", instrument_code):
         if row["is_default"] == "true" or row["judges"] != "total" or row["scale_code"] or row["valid_to"]:

@@ -11,7 +11,10 @@ with assessments as (
 ),
 
 people as (
-    select * from {{ ref('int_people_current') }}
+    select
+        person_id,
+        nullif(sex, 'unknown') as sex
+    from {{ ref('int_people_current') }}
     {{ where_touched() }}
 ),
 
