@@ -601,7 +601,9 @@ def _rows_of_positive_risk_items(answers: pl.DataFrame | None) -> pl.Series:
     rules = definitions("risk_items")
     numbers = sorted({row["item_number"] for row in rules})
     kind = pl.col("answer_value_kind") if "answer_value_kind" in answers.columns else pl.lit(None, dtype=pl.String)
-    asked = answers.select(*needed, kind.alias("answer_value_kind"), ROW_NUMBER).filter(_is_any_of(answers.get_column("item_number"), numbers))
+    asked = answers.select(*needed, kind.alias("answer_value_kind"), ROW_NUMBER).filter(
+        _is_any_of(answers.get_column("item_number"), numbers)
+    )
     asked = asked.filter(pl.col("instrument_code").is_in(sorted({row["instrument_code"] for row in rules})))
     asked = asked.with_columns(pl.col("item_number").cast(pl.String))
     value = pl.col("answer_value").cast(pl.Float64, strict=False)

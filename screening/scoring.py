@@ -309,7 +309,9 @@ def _scales(instrument_code: str, answers: Answers, low: int, high: int) -> tupl
     is_valid = all(isinstance(one, AnswerState | None) or low <= one <= high for one in answers)
     found = []
     for scale in _rows("instrument_scales", instrument_code):
-        members = [row for row in _rows("instrument_scale_items", instrument_code) if row["scale_code"] == scale["scale_code"]]
+        members = [
+            row for row in _rows("instrument_scale_items", instrument_code) if row["scale_code"] == scale["scale_code"]
+        ]
         given = [_usable(answers[int(row["item_number"]) - 1], low, high) for row in members]
         values = [one for one in given if one is not None]
         is_whole = is_valid and len(values) == len(members)

@@ -39,7 +39,9 @@ def run_score(
         try:
             return judge_total(code, total).as_dict()
         except (ValueError, ZeroDivisionError) as error:
-            raise UsageError("the total is no number", remedy="for example: caseness score MI-ALONE --total 2.31") from error
+            raise UsageError(
+                "the total is no number", remedy="for example: caseness score MI-ALONE --total 2.31"
+            ) from error
     return _of_answers(code, str(answers), sex)
 
 

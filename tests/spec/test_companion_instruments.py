@@ -396,9 +396,7 @@ WSAS       none    reliable_change          nhs_tt         8     unverified   ye
 _STATES = {"r": AnswerState.REFUSED, "n": AnswerState.NOT_APPLICABLE, ".": AnswerState.NOT_ASKED, "-": None}
 _YES_NO = {**_STATES, "n": 0, "y": 1}
 Answers = list[int | AnswerState | None]
-FORMS = {
-    row["instrument"]: (int(row["items"]), int(row["low"]), int(row["high"])) for row in drawn(CATALOGUE)
-}
+FORMS = {row["instrument"]: (int(row["items"]), int(row["low"]), int(row["high"])) for row in drawn(CATALOGUE)}
 
 
 def _filled(instrument: str, items: int, wanted: int) -> Answers:
@@ -444,7 +442,11 @@ def _sheets() -> dict[str, tuple[str, Answers, str]]:
         name, answered = row["instrument"], int(row["answered"])
         add(f"complete_{name}_{answered}", name, _filled(name, answered, answered * (FORMS[name][1] + 1)))
     for row in drawn(CLINICAL):
-        add(f"clinical_{row['answered']}_{row['sum']}", "CORE-10", _filled("CORE-10", int(row["answered"]), int(row["sum"])))
+        add(
+            f"clinical_{row['answered']}_{row['sum']}",
+            "CORE-10",
+            _filled("CORE-10", int(row["answered"]), int(row["sum"])),
+        )
     for row in drawn(DASS):
         add(f"dass_{row['scale']}_{row['sum']}", "DASS-21", _in_scale("DASS-21", row["scale"], 7, int(row["sum"])))
     for row in drawn(DASS_MISSING):
@@ -656,7 +658,6 @@ def _told(row: Found, *names: str) -> tuple[str, ...]:
     return tuple(shown(row[name]) for name in names)
 
 
-
 @pytest.mark.parametrize("case", drawn(CATALOGUE), ids=lambda case: case["instrument"])
 def test_the_catalogue_is_as_written(case: dict[str, str]) -> None:
     (row,) = (row for row in definitions("instruments") if row["instrument_code"] == case["instrument"])
@@ -672,7 +673,9 @@ def test_the_catalogue_is_as_written(case: dict[str, str]) -> None:
 def test_a_total_on_each_side_of_an_edge(case: dict[str, str], way: Scored) -> None:
     found = way(f"c_edge_{case['instrument']}_{case['total']}")
     expected = (case["total"], case["band"], case["screen"], case["caseness"], "yes")
-    assert _told(found, "measure_total", "severity_band", "is_screen_positive", "is_at_caseness", "is_valid") == expected
+    assert (
+        _told(found, "measure_total", "severity_band", "is_screen_positive", "is_at_caseness", "is_valid") == expected
+    )
     is_named = (case["instrument"], int(case["total"])) in NAMED_NONE
     assert (found["severity_band"] == "none") is is_named
 
@@ -710,7 +713,9 @@ def test_a_scale_is_doubled_before_its_bands(case: dict[str, str], way: Scored) 
     found = way(f"c_dass_{case['scale']}_{case['sum']}")
     scale = found["scales"][case["scale"]]
     expected = (case["sum"], case["score"], "1", case["band"], "no")
-    assert _told(scale, "answered_sum", "score_numerator", "score_denominator", "severity_band", "is_prorated") == expected
+    assert (
+        _told(scale, "answered_sum", "score_numerator", "score_denominator", "severity_band", "is_prorated") == expected
+    )
     assert _told(found, "total_complete_case", "total_prorated", "measure_total", "severity_band") == ("none",) * 4
 
 
@@ -847,7 +852,7 @@ def test_who_does_not_work_can_reach_32_of_40(way: Scored) -> None:
 
 
 def test_a_submitted_total_above_what_the_form_leaves_is_not_valid(
-    by_person: dict[str, list[tuple[str, Found]]]
+    by_person: dict[str, list[tuple[str, Found]]],
 ) -> None:
     known = [by_person[code][0][1]["is_valid"] for code in ("c_sent_with_work", "c_sent_without_work")]
     assert known == [False, True]
@@ -872,7 +877,10 @@ def test_the_two_k10_differ_by_ten(by_person: dict[str, list[tuple[str, Found]]]
         assert us.total_complete_case is not None and au.total_complete_case is not None
         assert au.total_complete_case - us.total_complete_case == 10
         assert (us.severity_band, us.is_screen_positive) == (au.severity_band, au.is_screen_positive)
-        bands = [[rule.severity_band for rule in one.judgements] + [rule.is_met for rule in one.judgements] for one in (us, au)]
+        bands = [
+            [rule.severity_band for rule in one.judgements] + [rule.is_met for rule in one.judgements]
+            for one in (us, au)
+        ]
         assert bands[0] == bands[1]
 
 
@@ -910,9 +918,7 @@ def test_remission_is_below_and_no_cut_of_one_authority_decides_twice() -> None:
     assert set(default.values()) == {1}
 
 
-def test_random_sheets_are_scored_by_the_warehouse_as_by_python(
-    by_person: dict[str, list[tuple[str, Found]]]
-) -> None:
+def test_random_sheets_are_scored_by_the_warehouse_as_by_python(by_person: dict[str, list[tuple[str, Found]]]) -> None:
     def frozen(name: str, found: Found) -> str:
         rows = {key: sorted(found[key].items()) for key in ("scales", "rules")}
         return repr((name, [found[field] for field in _FIELDS], rows))
