@@ -789,10 +789,37 @@ def test_a_rule_that_is_not_the_default(case: dict[str, str], way: Scored) -> No
 
 @pytest.mark.parametrize("way", WAYS, indirect=True)
 def test_every_raw_score_is_turned_to_its_own_measure(way: Scored) -> None:
-    published = (
-        "7.00 9.51 11.25 12.40 13.33 14.08 14.75 15.32 15.84 16.36 16.88 17.43 17.98 18.59 19.25 19.98 20.73 21.54 22.35 "
-        "23.21 24.11 25.03 26.02 27.03 28.13 29.31 30.70 32.55 35.00"
-    ).split()
+    published = [
+        "7.00",
+        "9.51",
+        "11.25",
+        "12.40",
+        "13.33",
+        "14.08",
+        "14.75",
+        "15.32",
+        "15.84",
+        "16.36",
+        "16.88",
+        "17.43",
+        "17.98",
+        "18.59",
+        "19.25",
+        "19.98",
+        "20.73",
+        "21.54",
+        "22.35",
+        "23.21",
+        "24.11",
+        "25.03",
+        "26.02",
+        "27.03",
+        "28.13",
+        "29.31",
+        "30.70",
+        "32.55",
+        "35.00",
+    ]
     found = [way(f"c_raw_SWEMWBS_{raw}")["scales"]["metric"]["score_hundredths"] for raw in range(7, 36)]
     assert [f"{value / 100:.2f}" for value in found] == published
     percents = [way(f"c_raw_WHO-5_{raw}")["scales"]["percent"]["score_numerator"] for raw in range(26)]
