@@ -580,7 +580,7 @@ def _is_any_of(values: pl.Series, numbers: Sequence[str]) -> pl.Series:
 
 @functools.cache
 def _ends_of_reversed_items() -> dict[tuple[str, str], int]:
-    """(instrument, item) -> lowest plus highest answer, of the items whose place on the form runs against their value."""
+    """(instrument, item) -> lowest plus highest answer, of the items whose place runs against their value."""
     ends = {
         row["instrument_code"]: int(row["item_min"]) + int(row["item_max"])
         for row in definitions("instruments")

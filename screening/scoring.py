@@ -239,7 +239,7 @@ def _count(states: Sequence[AnswerState], name: str) -> int:
 def _band(
     instrument_code: str, value: Fraction | None, scale_code: str = "", *, scheme: str | None = None
 ) -> str | None:
-    """The band of the exact value, of the default scheme: bounds are compared as fractions, so that rounding moves nobody."""
+    """The band of the exact value, by default: bounds are compared as fractions, so that rounding moves nobody."""
     if value is None:
         return None
     for row in _rows("severity_bands", instrument_code):
@@ -341,7 +341,7 @@ def _scales(instrument_code: str, answers: Answers, low: int, high: int) -> tupl
 
 
 def _converted(scale: dict[str, str], raw: tuple[int, int] | None) -> tuple[int, int] | None:
-    """A raw score (numerator, denominator) on the scale's own measure: times a number, or by a table of whole scores."""
+    """A raw score (numerator, denominator) on the scale's own measure: times a number, or by a table."""
     if raw is None:
         return None
     if scale["conversion"] == "multiplied":

@@ -18,7 +18,7 @@ from screening.definitions import definitions
 from screening.scoring import AnswerState, Score, judge_total, score
 from tests.fixtures.service import Service, drawn, person, sheet, shown, total
 
-# items, lowest and highest answer, lowest and highest total, direction, days asked about, whether wording may be shipped
+# items, lowest and highest answer, lowest and highest total, direction, days asked about, may wording be shipped
 CATALOGUE = """
 instrument    items low high least most better days wording
 PHQ-9         9     0   3    0     27   worse  14   yes
@@ -135,7 +135,7 @@ WEMWBS     70    none              no     none
 SWEMWBS    7     none              none   none
 SWEMWBS    35    none              none   none
 """
-# Of the bands called `none` above, these are bands of that name; elsewhere there is no band (SPIN 20 has none as printed).
+# Of the bands called `none` above, these are bands of that name; elsewhere there is no band (SPIN 20 has none).
 NAMED_NONE = {("ISI", 0), ("ISI", 7), ("SPIN", 0), ("SPIN", 18), ("SPIN", 19)}
 
 # Every answer given is the lowest but one, the rest is missing: how many answers a total needs.
