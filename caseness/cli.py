@@ -471,20 +471,23 @@ def quarantine(
 def score(
     context: typer.Context,
     instrument: Annotated[str, typer.Argument(help="For example PHQ-9.")],
-    answers: Annotated[str, typer.Argument(help="a1,a2,...: numbers, or missing, refused, na, not_asked.")],
+    answers: Annotated[
+        str | None, typer.Argument(help="a1,a2,...: numbers, or missing, refused, na, not_asked.")
+    ] = None,
+    total: Annotated[str | None, typer.Option(help="A total that came without answers.")] = None,
+    sex: Annotated[str | None, typer.Option(help="male or female, for the cuts that depend on it.")] = None,
     home: Home = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Score one answer sheet."""
+    """Score one answer sheet, or judge one total."""
 
     def work(settings: Any, voice: Any) -> None:
         from caseness.commands.score import run_score
 
-        body = run_score(instrument, answers)
-        words = [f"{name.replace('_', ' ')}: {'none' if value is None else value}" for name, value in body.items()]
-        voice.answer(body, text="\n".join(words))
-        if body["items_out_of_range"]:
+        body = run_score(instrument, answers, total=total, sex=sex)
+        voice.answer(body, text=telling.score_words(body))
+        if body.get("items_out_of_range"):
             items = ", ".join(map(str, body["items_out_of_range"]))
             voice.warn(f"item {items} lies outside {body['item_range']}: the sheet is not valid and has no total")
 

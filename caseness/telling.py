@@ -218,6 +218,29 @@ def cohort_words(body: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def score_words(body: dict[str, Any]) -> str:
+    """A scored sheet: one fact a line, then a line for each scale and for each rule that does not decide by default."""
+    parts = ("scales", "judgements")
+    lines = [f"{name.replace('_', ' ')}: {_told(value)}" for name, value in body.items() if name not in parts]
+    for scale in body.get("scales", ()):
+        exact, of = scale["score_numerator"], scale["score_denominator"]
+        score = "none" if exact is None else f"{exact / of:.2f} ({exact}/{of})"
+        facts = [f"score {score}", f"answered {scale['items_answered']} of {scale['items_expected']}"]
+        facts += [f"band {scale['severity_band']}"] if scale["severity_band"] else []
+        if scale["symptom_count"] is not None:
+            enough = "enough" if scale["has_enough_symptoms"] else "too few"
+            facts.append(f"symptoms {scale['symptom_count']}, {enough}")
+        lines.append(f"scale {scale['scale_code']}: {', '.join(facts)}")
+    for rule in body.get("judgements", ()):
+        says = rule["severity_band"] if rule["purpose"] == "severity" else rule["is_met"]
+        lines.append(f"not by default, {rule['purpose'].replace('_', ' ')} by {rule['authority']}: {_told(says)}")
+    return "\n".join(lines)
+
+
+def _told(value: Any) -> Any:
+    return "none" if value is None else value
+
+
 def trace_words(body: dict[str, Any]) -> str:
     """A figure and everything behind it, the nearest first."""
     about, made = body["release"], body["definition"]

@@ -578,6 +578,21 @@ def _is_any_of(values: pl.Series, numbers: Sequence[str]) -> pl.Series:
     return found.fill_null(False)
 
 
+@functools.cache
+def _ends_of_reversed_items() -> dict[tuple[str, str], int]:
+    """(instrument, item) -> lowest plus highest answer, of the items whose place runs against their value."""
+    ends = {
+        row["instrument_code"]: int(row["item_min"]) + int(row["item_max"])
+        for row in definitions("instruments")
+        if row["item_count"]
+    }
+    return {
+        (row["instrument_code"], row["item_number"]): ends[row["instrument_code"]]
+        for row in definitions("instrument_items")
+        if row["is_reverse_keyed"] == "true"
+    }
+
+
 def _rows_of_positive_risk_items(answers: pl.DataFrame | None) -> pl.Series:
     """The row of each positive answer to a risk item, read leniently because the row may not be admitted."""
     needed = ["instrument_code", "item_number", "answer_value"]
@@ -585,15 +600,21 @@ def _rows_of_positive_risk_items(answers: pl.DataFrame | None) -> pl.Series:
         return pl.Series(ROW_NUMBER, [], dtype=pl.Int64)
     rules = definitions("risk_items")
     numbers = sorted({row["item_number"] for row in rules})
-    asked = answers.select(*needed, ROW_NUMBER).filter(_is_any_of(answers.get_column("item_number"), numbers))
+    kind = pl.col("answer_value_kind") if "answer_value_kind" in answers.columns else pl.lit(None, dtype=pl.String)
+    asked = answers.select(*needed, kind.alias("answer_value_kind"), ROW_NUMBER).filter(
+        _is_any_of(answers.get_column("item_number"), numbers)
+    )
     asked = asked.filter(pl.col("instrument_code").is_in(sorted({row["instrument_code"] for row in rules})))
     asked = asked.with_columns(pl.col("item_number").cast(pl.String))
     value = pl.col("answer_value").cast(pl.Float64, strict=False)
+    is_place = (pl.col("answer_value_kind") == "answer_position").fill_null(False)
     is_positive = pl.lit(False)
     for row in rules:
+        ends = _ends_of_reversed_items().get((row["instrument_code"], row["item_number"]))
+        scored = value if ends is None else pl.when(is_place).then(ends - value).otherwise(value)
         is_positive = is_positive | (
             (pl.col("instrument_code") == row["instrument_code"])
             & (pl.col("item_number") == row["item_number"])
-            & _COMPARE[row["comparator"]](value, float(row["threshold_value"]))
+            & _COMPARE[row["comparator"]](scored, float(row["threshold_value"]))
         )
     return asked.filter(is_positive.fill_null(False)).get_column(ROW_NUMBER)

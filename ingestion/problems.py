@@ -26,7 +26,7 @@ REMEDIES = {
     "invalid_record": "send one valid JSON object of the declared shape per record",
     "answer_consistency": "an answered item has a value, an item in any other state has none",
     "answer_kind_unstated": "state scored_value or answer_position: the instrument has reversed items",
-    "items_not_defined": "send the total: this instrument's items are not defined here, so answers cannot be scored",
+    "items_not_defined": "send the total: the items of this instrument are not defined here",
     "total_not_defined": "send the answers: this instrument has no total, only scales or levels",
     "code_form": "state the code's system and write the code in its form, check digit and dot included",
     "code_not_in_value_set": "load the value set it belongs to (`caseness valuesets load`) and ingest the file again; "

@@ -34,6 +34,34 @@ class UnknownInstrumentError(ValueError):
 
 
 @dataclass(frozen=True)
+class ScaleScore:
+    """One scale of a sheet: a subscale, or the total on another scale. The exact score is numerator / denominator."""
+
+    scale_code: str
+    items_expected: int
+    items_answered: int
+    answered_sum: int
+    score_numerator: int | None
+    score_denominator: int | None
+    score_hundredths: int | None
+    is_prorated: bool
+    severity_band: str | None
+    symptom_count: int | None
+    has_enough_symptoms: bool | None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule that does not decide by default says: another authority's cut, or another scheme of bands."""
+
+    rule_id: str
+    purpose: str
+    authority: str
+    is_met: bool | None
+    severity_band: str | None
+
+
+@dataclass(frozen=True)
 class Score:
     """A scored answer sheet. Totals are ``None`` where the policy does not allow one; never zero in its place."""
 
@@ -46,6 +74,7 @@ class Score:
     items_not_applicable: int
     items_invalid: int
     answered_sum: int
+    greatest_possible_total: int | None
     total_complete_case: int | None
     total_prorated: int | None
     prorated_numerator: int | None
@@ -58,18 +87,25 @@ class Score:
     is_at_caseness: bool | None
     is_screen_positive: bool | None
     diagnostic_algorithm: str
+    triage_level: str
     risk_item_status: str
+    scales: tuple[ScaleScore, ...]
+    judgements: tuple[Judgement, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """The score as JSON-ready facts."""
         return asdict(self)
 
 
-def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> Score:
+Answers = Sequence[int | AnswerState | None]
+
+
+def score(instrument_code: str, answers: Answers, *, sex: str | None = None) -> Score:
     """Score ``answers`` (one per item, in order of the form; as scored values, reverse keys already applied).
 
     ``None`` is a missing answer. A value outside the item's range makes the sheet invalid: no total at all. The
     prorated total is sum * items / answered, rounded half up in integers. Limits: ``completeness_policies.csv``.
+    ``sex`` (male, female) answers the cuts that depend on it; they stand in ``judgements`` and decide nothing else.
     Raises ``UnknownInstrumentError``, and ``ValueError`` when the number of answers is not the number of items, or
     when only totals of the instrument are known (``judge_total``).
     """
@@ -96,6 +132,7 @@ def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> 
     caseness = Fraction(measured) if measured is not None else None
     if instrument["caseness_value"] == "exact_value":
         caseness = value
+    scales = _scales(instrument_code, answers, low, high)
     return Score(
         instrument_code=instrument_code,
         definition_version=int(instrument["definition_version"]),
@@ -106,6 +143,7 @@ def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> 
         items_not_applicable=_count(states, "not_applicable"),
         items_invalid=invalid,
         answered_sum=total,
+        greatest_possible_total=_greatest_possible(instrument, answers),
         total_complete_case=complete,
         total_prorated=prorated,
         prorated_numerator=total * expected if prorated is not None else None,
@@ -117,8 +155,11 @@ def score(instrument_code: str, answers: Sequence[int | AnswerState | None]) -> 
         severity_band=_band(instrument_code, value),
         is_at_caseness=_meets_any(instrument_code, "caseness", caseness),
         is_screen_positive=_meets_any(instrument_code, "screen", None if complete is None else Fraction(complete)),
-        diagnostic_algorithm=_algorithm(instrument_code, answers, low, high),
+        diagnostic_algorithm=_algorithm(instrument_code, answers, low, high, scales),
+        triage_level=_triage(instrument_code, answers, low, high),
         risk_item_status=_risk(instrument, answers, low, high),
+        scales=scales,
+        judgements=_judgements(instrument_code, value, caseness, complete, sex),
     )
 
 
@@ -195,12 +236,14 @@ def _count(states: Sequence[AnswerState], name: str) -> int:
     return sum(state.value == name for state in states)
 
 
-def _band(instrument_code: str, value: Fraction | None, scale_code: str = "") -> str | None:
-    """The default band of the exact value: bounds are compared as fractions, so that rounding moves nobody."""
+def _band(
+    instrument_code: str, value: Fraction | None, scale_code: str = "", *, scheme: str | None = None
+) -> str | None:
+    """The band of the exact value, by default: bounds are compared as fractions, so that rounding moves nobody."""
     if value is None:
         return None
     for row in _rows("severity_bands", instrument_code):
-        if row["scale_code"] != scale_code or row["is_default"] != "true":
+        if row["scale_code"] != scale_code or (row["scheme"] != scheme if scheme else row["is_default"] != "true"):
             continue
         if Fraction(row["lower_bound_inclusive"]) <= value < Fraction(row["upper_bound_exclusive"]):
             return row["band"]
@@ -221,8 +264,121 @@ def _meets_any(instrument_code: str, purpose: str, value: Fraction | None) -> bo
     return any(_COMPARE[row["comparator"]](value, Fraction(row["threshold_value"])) for row in rows)
 
 
-def _algorithm(instrument_code: str, answers: Sequence[int | AnswerState | None], low: int, high: int) -> str:
-    """``major``, ``other`` or ``none`` of all answers it asks for; ``not_assessable`` when one of them is not there."""
+def _judgements(
+    instrument_code: str, value: Fraction | None, caseness: Fraction | None, complete: int | None, sex: str | None
+) -> tuple[Judgement, ...]:
+    """Every rule of a total that is not the default, those of another sex left out."""
+    sex = None if sex == "unknown" else sex
+    found = []
+    for row in _rows("thresholds", instrument_code):
+        if row["is_default"] == "true" or row["judges"] != "total" or row["scale_code"] or row["valid_to"]:
+            continue
+        if row["applies_to_sex"] and sex not in (None, row["applies_to_sex"]):
+            continue
+        asked = caseness if row["purpose"] == "caseness" else complete
+        is_unknown = asked is None or (row["applies_to_sex"] != "" and sex is None)
+        is_met = None if is_unknown else _COMPARE[row["comparator"]](asked, Fraction(row["threshold_value"]))
+        found.append(Judgement(row["threshold_id"], row["purpose"], row["authority"], is_met, None))
+    rows = [row for row in _rows("severity_bands", instrument_code) if row["is_default"] != "true"]
+    for scheme in dict.fromkeys(row["scheme"] for row in rows if not row["scale_code"]):
+        band = _band(instrument_code, value, scheme=scheme)
+        found.append(Judgement(f"{instrument_code}.{scheme}", "severity", scheme, None, band))
+    return tuple(found)
+
+
+def _greatest_possible(instrument: dict[str, str], answers: Answers) -> int | None:
+    """The greatest total that the form leaves a person whom some of its items do not concern."""
+    if not instrument["total_max"]:
+        return None
+    items = _rows("instrument_items", instrument["instrument_code"])
+    left_out = sum(
+        answers[int(row["item_number"]) - 1] is AnswerState.NOT_APPLICABLE
+        for row in items
+        if row["may_be_not_applicable"] == "true"
+    )
+    return int(instrument["total_max"]) - left_out * int(instrument["item_max"])
+
+
+def _usable(answer: int | AnswerState | None, low: int, high: int) -> int | None:
+    """The answer where it is one: a number of the item's range."""
+    return answer if isinstance(answer, int) and not isinstance(answer, AnswerState) and low <= answer <= high else None
+
+
+def _scales(instrument_code: str, answers: Answers, low: int, high: int) -> tuple[ScaleScore, ...]:
+    """The scales of a sheet; one answer out of its range leaves none of them a score."""
+    is_valid = all(isinstance(one, AnswerState | None) or low <= one <= high for one in answers)
+    found = []
+    for scale in _rows("instrument_scales", instrument_code):
+        members = [
+            row for row in _rows("instrument_scale_items", instrument_code) if row["scale_code"] == scale["scale_code"]
+        ]
+        given = [_usable(answers[int(row["item_number"]) - 1], low, high) for row in members]
+        values = [one for one in given if one is not None]
+        is_whole = is_valid and len(values) == len(members)
+        raw = None
+        if is_valid and len(values) >= int(scale["minimum_items_answered"]):
+            raw = (sum(values), 1) if is_whole else (sum(values) * len(members), len(values))
+        exact = _converted(scale, raw)
+        symptoms = None
+        if is_whole and scale["minimum_symptoms"]:
+            symptoms = sum(one >= int(scale["symptom_at_or_above"]) for one in values)
+        found.append(
+            ScaleScore(
+                scale_code=scale["scale_code"],
+                items_expected=len(members),
+                items_answered=len(values),
+                answered_sum=sum(values),
+                score_numerator=exact and exact[0],
+                score_denominator=exact and exact[1],
+                score_hundredths=exact and (200 * exact[0] + exact[1]) // (2 * exact[1]),
+                is_prorated=raw is not None and not is_whole,
+                severity_band=_band(instrument_code, exact and Fraction(*exact), scale["scale_code"]),
+                symptom_count=symptoms,
+                has_enough_symptoms=None if symptoms is None else symptoms >= int(scale["minimum_symptoms"]),
+            )
+        )
+    return tuple(found)
+
+
+def _converted(scale: dict[str, str], raw: tuple[int, int] | None) -> tuple[int, int] | None:
+    """A raw score (numerator, denominator) on the scale's own measure: times a number, or by a table."""
+    if raw is None:
+        return None
+    if scale["conversion"] == "multiplied":
+        return raw[0] * int(scale["multiplier"]), raw[1]
+    for row in _rows("scale_conversions", scale["instrument_code"]):
+        if row["scale_code"] == scale["scale_code"] and (int(row["raw_score"]), 1) == raw:
+            return int(row["score_numerator"]), int(row["score_denominator"])
+    return None
+
+
+def _triage(instrument_code: str, answers: Answers, low: int, high: int) -> str:
+    """The highest level an answer gives; ``not_assessable`` when an open answer could still give a higher one."""
+    rules = _rows("triage_rules", instrument_code)
+    if not rules:
+        return "not_applicable"
+    met, still_open = {0: "none"}, {0}
+    for rule in rules:
+        level, answer = int(rule["level_order"]), answers[int(rule["item_number"]) - 1]
+        value = _usable(answer, low, high)
+        gate = _usable(answers[int(rule["asked_if_item"]) - 1], low, high) if rule["asked_if_item"] else None
+        may_be_left_out = not isinstance(answer, int) and answer is not AnswerState.REFUSED
+        if value is not None:
+            if _COMPARE[rule["comparator"]](value, int(rule["threshold_value"])):
+                met[level] = rule["triage_level"]
+        elif gate is None or gate >= int(rule["asked_if_at_or_above"]) or not may_be_left_out:
+            still_open.add(level)
+    return "not_assessable" if max(still_open) > max(met) else met[max(met)]
+
+
+def _algorithm(instrument_code: str, answers: Answers, low: int, high: int, scales: tuple[ScaleScore, ...]) -> str:
+    """``major``, ``other`` or ``none`` of all answers it asks for; ``not_assessable`` when one of them is not there.
+
+    An instrument of clusters has one outcome, met when each of its clusters has enough symptoms.
+    """
+    for row in _rows("diagnostic_cluster_outcomes", instrument_code):
+        enough = [scale.has_enough_symptoms for scale in scales]
+        return "not_assessable" if None in enough else row["outcome"] if all(enough) else "none"
     rows = _rows("diagnostic_algorithms", instrument_code)
     if not rows:
         return "not_applicable"
@@ -240,7 +396,7 @@ def _algorithm(instrument_code: str, answers: Sequence[int | AnswerState | None]
     return "none"
 
 
-def _risk(instrument: dict[str, str], answers: Sequence[int | AnswerState | None], low: int, high: int) -> str:
+def _risk(instrument: dict[str, str], answers: Answers, low: int, high: int) -> str:
     rows = _rows("risk_items", instrument["instrument_code"])
     if not rows:
         return instrument["risk_status_without_item"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from caseness.errors import UsageError
 from screening.definitions import definitions
-from screening.scoring import AnswerState, UnknownInstrumentError, score
+from screening.scoring import AnswerState, judge_total, score
 
 _WORDS = {
     "": None,
@@ -19,12 +19,34 @@ _WORDS = {
 }
 
 
-def run_score(instrument: str, answers: str) -> dict[str, Any]:
+def run_score(
+    instrument: str, answers: str | None, *, total: str | None = None, sex: str | None = None
+) -> dict[str, Any]:
     """Score comma-separated ``answers``: numbers, or missing, refused, na, not_asked (an empty place is missing).
 
     ``phq9`` finds PHQ-9. An answer outside its item's range is no wrong call: the sheet is scored as not valid, without
-    a total, and ``items_out_of_range`` names the items.
+    a total, and ``items_out_of_range`` names the items. ``total`` judges a total that came without answers; ``sex``
+    (male, female) answers the cuts that depend on it.
     """
+    instruments = {row["instrument_code"]: row for row in definitions("instruments")}
+    code = next((name for name in instruments if _plain(name) == _plain(instrument)), instrument)
+    if code not in instruments:
+        near = [name for name in instruments if _plain(name).startswith(_plain(instrument))]
+        raise UsageError("this instrument has no definition", remedy="known: " + ", ".join(near or list(instruments)))
+    if (answers is None) == (total is None):
+        raise UsageError("give either the answers or --total", remedy="for example: caseness score PHQ-9 --total 12")
+    if total is not None:
+        try:
+            return judge_total(code, total).as_dict()
+        except (ValueError, ZeroDivisionError) as error:
+            raise UsageError(
+                "the total is no number", remedy="for example: caseness score MI-ALONE --total 2.31"
+            ) from error
+    return _of_answers(code, str(answers), sex)
+
+
+def _of_answers(code: str, answers: str, sex: str | None) -> dict[str, Any]:
+    instrument = next(row for row in definitions("instruments") if row["instrument_code"] == code)
     parsed: list[int | AnswerState | None] = []
     for number, text in enumerate(answers.split(","), start=1):
         word = text.strip().lower()
@@ -38,16 +60,12 @@ def run_score(instrument: str, answers: str) -> dict[str, Any]:
                     f"answer {number} is neither a whole number nor one of missing, refused, na, not_asked",
                     remedy="for example: caseness score PHQ-9 1,2,0,missing,3,1,0,0,refused",
                 ) from error
-    instruments = {row["instrument_code"]: row for row in definitions("instruments")}
-    known = list(instruments)
-    code = next((name for name in known if _plain(name) == _plain(instrument)), instrument)
     try:
-        body = score(code, parsed).as_dict()
-    except UnknownInstrumentError as error:
-        raise UsageError("this instrument has no definition", remedy="known: " + ", ".join(known)) from error
+        body = score(code, parsed, sex=sex).as_dict()
     except ValueError as error:
-        raise UsageError(str(error), remedy="give one answer per item, in the order of the form") from error
-    low, high = int(instruments[code]["item_min"]), int(instruments[code]["item_max"])
+        remedy = "give one answer per item, in the order of the form" if instrument["item_count"] else "give --total"
+        raise UsageError(str(error), remedy=remedy) from error
+    low, high = int(instrument["item_min"]), int(instrument["item_max"])
     outside = [
         number for number, answer in enumerate(parsed, start=1) if isinstance(answer, int) and not low <= answer <= high
     ]

@@ -184,6 +184,21 @@ def test_a_positive_risk_answer_that_is_held_back_is_counted(tmp_path: Path, set
     assert report["positive_risk_items_held_back"] == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "answer", "held_back"),
+    [("answer_position", "0", 1), ("answer_position", "3", 0), ("scored_value", "0", 0), ("scored_value", "1", 1)],
+)
+def test_a_reversed_risk_item_is_turned_before_it_counts_as_held_back(
+    tmp_path: Path, settings: Settings, kind: str, answer: str, held_back: int
+) -> None:
+    """The first answer on the form to EPDS item 10 is worth most."""
+    row = {**_ANSWER, "instrument_code": "EPDS", "item_number": "10", "answer_value": answer, "answer_value_kind": kind}
+    rows = [{**row, "response_status": "done"}, {**row, "item_number": "9"}]
+    report = _ingest(write_rows(tmp_path / "in" / "questionnaire_answers.csv", rows), settings)
+    assert report["rows_quarantined"] == 1
+    assert report["positive_risk_items_held_back"] == held_back
+
+
 def test_a_line_that_is_not_json_refuses_the_file(tmp_path: Path, settings: Settings) -> None:
     path = tmp_path / "wearable_daily.ndjson"
     path.write_text(f"{json.dumps(_WEARABLE)}\n{{not json\n{json.dumps(_WEARABLE)}\n", encoding="utf-8")

@@ -13,6 +13,7 @@ import pytest
 
 import ingestion
 from caseness.settings import IdentifierPolicy, Settings
+from screening.definitions import definitions
 
 Resource = dict[str, Any]
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
@@ -372,6 +373,81 @@ def test_the_phr_guides_gad7_response(door: Door) -> None:
     assert [value for _, value in answers(landed).values()] == [0, 0, 1, 1, 0, 1, 0]
     assert {str(day) for day in landed.facts("questionnaire_answers", "answered_local_date")} == {"2024-12-01"}
     assert {str(at) for at in landed.facts("questionnaire_answers", "answered_at")} == {"2024-12-01 03:00:00"}
+
+
+def test_items_6_and_7_of_the_gad7_are_not_swapped(door: Door) -> None:
+    """Public code exists that has them swapped: 69689-8 asks of irritability (6), 69736-7 of fear (7)."""
+    landed = door(
+        response(
+            *(item(code, {"valueInteger": 0}) for code in GAD7[:5]),
+            item("69689-8", {"valueInteger": 2}),
+            item("69736-7", {"valueInteger": 3}),
+        )
+    )
+    found = answers(landed)
+    assert (found[6], found[7]) == (("answered", 2), ("answered", 3))
+    keys = {
+        row["loinc_code"]: row["item_key"]
+        for row in definitions("instrument_items")
+        if row["instrument_code"] == "GAD-7"
+    }
+    assert (keys["69689-8"], keys["69736-7"]) == ("irritable", "afraid")
+
+
+@pytest.mark.parametrize(
+    ("code", "instrument"),
+    [
+        ("44261-6", "PHQ-9"),
+        ("89204-2", "PHQ-9M"),
+        ("55758-7", "PHQ-2"),
+        ("70274-6", "GAD-7"),
+        ("75626-2", "AUDIT-C"),
+        ("101698-9", "PCL-5"),
+    ],
+)
+def test_a_total_is_of_the_instrument_that_its_code_names(code: str, instrument: str, door: Door) -> None:
+    landed = door(
+        resource("Observation", status="final", code=concept(LOINC, code), effectiveDateTime=NOON, valueInteger=3)
+    )
+    assert landed.facts("questionnaire_totals", "instrument_code", "total_value") == [(instrument, 3.0)]
+
+
+@pytest.mark.parametrize("code", ["70221-7", "99046-5", "93374-7"])
+def test_a_code_that_is_not_confirmed_is_no_total(code: str, door: Door) -> None:
+    """70221-7 is the PCL-C, another instrument than the PCL-5; 99046-5 is not verified; 93374-7 is a level, no total."""
+    landed = door(
+        resource("Observation", status="final", code=concept(LOINC, code), effectiveDateTime=NOON, valueInteger=3)
+    )
+    assert landed.rows("questionnaire_totals") == []
+    assert landed.rules == {"not_contracted": 1}
+
+
+def test_loinc_codes_stand_only_where_one_is_confirmed() -> None:
+    coded = {
+        row["instrument_code"]: (row["loinc_panel"], row["loinc_total"])
+        for row in definitions("instruments")
+        if row["loinc_panel"] or row["loinc_total"]
+    }
+    assert coded == {
+        "PHQ-9": ("44249-1", "44261-6"),
+        "PHQ-9M": ("", "89204-2"),
+        "PHQ-2": ("55757-9", "55758-7"),
+        "GAD-7": ("69737-5", "70274-6"),
+        "AUDIT-C": ("72109-2", "75626-2"),
+        "PCL-5": ("101697-1", "101698-9"),
+        "EPDS": ("71354-5", ""),
+    }
+    items = {row["instrument_code"] for row in definitions("instrument_items") if row["loinc_code"]}
+    assert items == {"PHQ-9", "PHQ-8", "PHQ-2", "GAD-7", "GAD-2", "AUDIT-C", "C-SSRS-SCREEN"}
+
+
+def test_yes_and_no_of_the_screener_are_answers(door: Door) -> None:
+    codes = ("93246-7", "93247-5", "93248-3", "93249-1", "93250-9", "93267-3", "93269-9")
+    landed = door(response(*(item(code, {"valueBoolean": code == codes[3]}) for code in codes)))
+    assert set(landed.facts("questionnaire_answers", "instrument_code")) == {"C-SSRS-SCREEN"}
+    assert [answers(landed)[number] for number in range(1, 8)] == [
+        ("answered", int(number == 4)) for number in range(1, 8)
+    ]
 
 
 def test_the_phr_guides_scored_assessment_belongs_to_its_response(door: Door) -> None:

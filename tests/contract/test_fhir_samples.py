@@ -19,23 +19,22 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, dict[str, int], dict[str, int]]]
     ("generated_60_patients", "refuse"): (
         17_910,
         2,
-        {"file_refused": 60 + 6_989, "not_contracted": 193, _MEDICATIONS: 137},
-        {"coded_observations": 287, "diagnoses": 7_163, "procedures": 2_117, "questionnaire_totals": 964},
+        {"file_refused": 60 + 6_989, _MEDICATIONS: 137},
+        {"diagnoses": 7_163, "procedures": 2_117, "questionnaire_totals": 483 + 452 + 29 + 287 + 193},
     ),
-    # 1,444 observations: 964 PHQ-9, GAD-7 and PHQ-2 totals, 287 PHQ-9M totals, which CMS159 asks for, 193 of other
-    # instruments. Each encounter has its class and its type, one of them two types.
+    # 1,444 observations, all of them totals: 483 GAD-7, 452 PHQ-2, 29 PHQ-9, 287 PHQ-9M, 193 AUDIT-C. Each encounter
+    # has its class and its type, one of them two types.
     ("generated_60_patients", "drop"): (
         17_910,
         0,
-        {"not_contracted": 193, _MEDICATIONS: 137},
+        {_MEDICATIONS: 137},
         {
             "care_contacts": 6_989,
-            "coded_observations": 287,
             "contact_codes": 2 * 6_989 + 1,
             "diagnoses": 7_163,
             "people": 60,
             "procedures": 2_117,
-            "questionnaire_totals": 964,
+            "questionnaire_totals": 483 + 452 + 29 + 287 + 193,
         },
     ),
     # Only the conditions name nobody.
@@ -66,20 +65,19 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, dict[str, int], dict[str, int]]]
         {"questionnaire_answers": 2 * 9, "questionnaire_totals": 2},
     ),
     ("synthea_bundles", "refuse"): (5_845, 14, {"file_refused": 5_845}, {}),
-    # Claims, reports and measurements lie outside the contract. One diagnosis and five reasons of contacts have a code
+    # Claims, reports and measurements lie outside the contract, 17 AUDIT-C and 11 PHQ-9M totals no longer. One diagnosis and five reasons of contacts have a code
     # that breaks SNOMED CT's own check digit: the diagnosis is held back, the contacts are kept without them.
     ("synthea_bundles", "drop"): (
         5_845,
         0,
-        {"not_contracted": 4_023, _MEDICATIONS: 149, "code_form": 1},
+        {"not_contracted": 4_006, _MEDICATIONS: 149, "code_form": 1},
         {
             "care_contacts": 496,
-            "coded_observations": 11,
             "contact_codes": 2 * 496 + 154 - 5,
             "diagnoses": 321,
             "people": 14,
             "procedures": 730,
-            "questionnaire_totals": 100,
+            "questionnaire_totals": 42 + 57 + 1 + 11 + 17,
         },
     ),
 }

@@ -125,6 +125,10 @@ def test_score_explain_doctor_and_wrong_calls(tmp_path: Path) -> None:
     assert told["source"]
     assert "known:" in caseness("explain", "happiness", "--json", code=2)["remedy"]
     assert caseness("score", "PHQ-9", "1,2", "--json", code=2)["exit_code"] == 2
+    assert caseness("score", "MI-ALONE", "--total", "2.31", "--json")["is_at_caseness"] is True
+    assert caseness("score", "MI-ALONE", "1,2", "--json", code=2)["remedy"] == "give --total"
+    assert caseness("score", "K10", "--total", "20", "--json", code=2)["remedy"] == "known: K10-AU, K10-US"
+    assert caseness("score", "PHQ-9", "--json", code=2)["exit_code"] == 2
     (tmp_path / "caseness.toml").write_text("treads = 2\n", encoding="utf-8")
     assert "treads" in caseness("--home", tmp_path, "doctor", "--json", code=2)["error"]
 

@@ -24,6 +24,7 @@ PERIODS = (
 def specified(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """The built warehouse of every drawn table of this folder that has no build of its own."""
     from tests.spec import (
+        test_companion_instruments,
         test_groups,
         test_instrument_rows,
         test_pathway_contacts,
@@ -39,6 +40,7 @@ def specified(tmp_path_factory: pytest.TempPathFactory) -> Service:
         test_scoring,
         test_instrument_rows,
         test_totals_only,
+        test_companion_instruments,
         test_pathway_contacts,
         test_groups,
         test_publication_counts,

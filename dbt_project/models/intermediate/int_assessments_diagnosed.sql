@@ -16,6 +16,26 @@ outcomes as (
     select * from {{ ref('diagnostic_algorithm_outcomes') }}
 ),
 
+scales as (
+    select * from {{ ref('int_scales_scored') }}
+    where minimum_symptoms is not null
+),
+
+cluster_outcomes as (
+    select * from {{ ref('diagnostic_cluster_outcomes') }}
+),
+
+-- Clusters of symptoms, each with its own number: the rule is met when all of them are.
+clusters as (
+    select
+        response_id,
+        instrument_code,
+        {{ count_where('has_enough_symptoms is null') }} as clusters_open,
+        {{ count_where('not has_enough_symptoms') }} as clusters_not_met
+    from scales
+    group by response_id, instrument_code
+),
+
 asked as (
     select
         instrument_code,
@@ -54,6 +74,12 @@ final as (
         assessments.instrument_code,
         assessments.person_id,
         case
+            when cluster_outcomes.outcome is not null
+                then case
+                    when coalesce(clusters.clusters_open, 1) > 0 then 'not_assessable'
+                    when clusters.clusters_not_met = 0 then cluster_outcomes.outcome
+                    else 'none'
+                end
             when asked.items_asked is null then 'not_applicable'
             when assessments.response_status = 'in_progress' then 'not_assessable'
             when coalesce(counted.items_answered, 0) < asked.items_asked then 'not_assessable'
@@ -64,6 +90,9 @@ final as (
     left join asked on assessments.instrument_code = asked.instrument_code
     left join counted
         on assessments.response_id = counted.response_id and assessments.instrument_code = counted.instrument_code
+    left join cluster_outcomes on assessments.instrument_code = cluster_outcomes.instrument_code
+    left join clusters
+        on assessments.response_id = clusters.response_id and assessments.instrument_code = clusters.instrument_code
     left join outcomes
         on
             counted.instrument_code = outcomes.instrument_code

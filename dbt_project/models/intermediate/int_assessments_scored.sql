@@ -35,6 +35,7 @@ counted as (
         {{ count_where('is_invalid') }} as items_invalid,
         {{ count_where("answer_state = 'refused'") }} as items_refused,
         {{ count_where("answer_state = 'not_applicable'") }} as items_not_applicable,
+        {{ count_where('is_out_of_the_form') }} as items_out_of_the_form,
         sum(case when is_answered then scored_value else 0 end) as answered_sum,
         min(risk_item_precedence) as risk_item_precedence
     from items
@@ -60,7 +61,9 @@ joined as (
         instruments.definition_version,
         instruments.item_count,
         instruments.total_min,
-        instruments.total_max,
+        -- An item that does not apply to a person (work, to who has none) takes its share of the greatest total away.
+        instruments.total_max - coalesce(counted.items_out_of_the_form, 0) * instruments.item_max
+            as greatest_possible_total,
         instruments.has_total,
         instruments.total_decimals,
         instruments.caseness_value,
@@ -93,7 +96,7 @@ bounded as (
         *,
         has_total
         and submitted_total >= coalesce(total_min, submitted_total)
-        and submitted_total <= coalesce(total_max, submitted_total)
+        and submitted_total <= coalesce(greatest_possible_total, submitted_total)
         and (
             submitted_total = floor(submitted_total)
             or (total_decimals > 0 and submitted_total = {{ hundredths('submitted_total') }} / 100.0)
@@ -150,6 +153,7 @@ final as (
         items_not_applicable,
         items_invalid,
         case when has_items then answered_sum end as answered_sum,
+        greatest_possible_total,
         total_complete_case,
         total_prorated,
         prorated_numerator,

@@ -29,7 +29,8 @@ keyed as (
             else answers.answer_value
         end as scored_value,
         instruments.item_min,
-        instruments.item_max
+        instruments.item_max,
+        items.may_be_not_applicable
     from answers
     inner join instruments on answers.instrument_code = instruments.instrument_code
     inner join items
@@ -54,6 +55,7 @@ answered as (
         judged.scored_value,
         judged.is_answered,
         judged.is_invalid,
+        judged.answer_state = 'not_applicable' and judged.may_be_not_applicable as is_out_of_the_form,
         case
             when risk_items.item_number is null then null
             when judged.is_invalid then 'missing'

@@ -5,8 +5,8 @@
     pre_hook="{{ delete_touched_people() }}"
 ) }}
 
-with scored as (
-    select * from {{ ref('int_assessments_scored') }}
+with valued as (
+    select * from {{ ref('int_assessments_valued') }}
     {{ where_touched() }}
 ),
 
@@ -20,6 +20,11 @@ diagnosed as (
     {{ where_touched() }}
 ),
 
+triaged as (
+    select * from {{ ref('int_assessments_triaged') }}
+    {{ where_touched() }}
+),
+
 bands as (
     select * from {{ ref('severity_bands') }}
     where is_default and scale_code is null
@@ -29,33 +34,6 @@ bands as (
 thresholds as (
     select * from {{ ref('thresholds') }}
     where is_default and scale_code is null and applies_to_sex is null
-),
-
--- The exact value as a fraction: whole for a complete or submitted total, prorated otherwise.
-valued as (
-    select
-        *,
-        case
-            when total_complete_case is not null then total_complete_case
-            when total_prorated is not null then prorated_numerator
-            else measure_total
-        end as value_numerator,
-        case
-            when total_complete_case is not null then 1
-            when total_prorated is not null then prorated_denominator
-            else 1
-        end as value_denominator,
-        case
-            when caseness_value = 'exact_value' and total_complete_case is null and total_prorated is not null
-                then {{ hundredths('prorated_numerator') }}
-            else measure_total_hundredths
-        end as caseness_hundredths,
-        case
-            when caseness_value = 'exact_value' and total_complete_case is null and total_prorated is not null
-                then prorated_denominator
-            else 1
-        end as caseness_denominator
-    from scored
 ),
 
 judged as (
@@ -75,10 +53,10 @@ judged as (
         ) as at_caseness,
         max(
             case
-                when thresholds.purpose = 'screen' and (valued.total_complete_case is not null or valued.measure_total_basis = 'submitted')
+                when thresholds.purpose = 'screen' and valued.cut_hundredths is not null
                     then case
                         when
-                            {{ meets('coalesce(valued.total_complete_case, valued.measure_total)', 'thresholds.comparator', 'thresholds.threshold_value') }}
+                            {{ meets('valued.cut_hundredths', 'thresholds.comparator', hundredths('thresholds.threshold_value')) }}
                             then 1
                         else 0
                     end
@@ -113,6 +91,7 @@ final as (
         cast(valued.items_not_applicable as integer) as items_not_applicable,
         cast(valued.items_invalid as integer) as items_invalid,
         cast(valued.answered_sum as integer) as answered_sum,
+        cast(valued.greatest_possible_total as integer) as greatest_possible_total,
         cast(valued.total_complete_case as integer) as total_complete_case,
         cast(valued.total_prorated as integer) as total_prorated,
         cast(valued.prorated_numerator as integer) as prorated_numerator,
@@ -129,19 +108,22 @@ final as (
         case when valued.caseness_hundredths is not null then judged.at_caseness = 1 end as is_at_caseness,
         judged.screen_positive = 1 as is_screen_positive,
         diagnosed.diagnostic_algorithm,
+        coalesce(triaged.triage_level, 'not_applicable') as triage_level,
         valued.risk_item_status
     from valued
     inner join assigned
         on valued.response_id = assigned.response_id and valued.instrument_code = assigned.instrument_code
     inner join diagnosed
         on valued.response_id = diagnosed.response_id and valued.instrument_code = diagnosed.instrument_code
+    left join triaged
+        on valued.response_id = triaged.response_id and valued.instrument_code = triaged.instrument_code
     left join judged
         on valued.response_id = judged.response_id and valued.instrument_code = judged.instrument_code
     left join bands
         on
             valued.instrument_code = bands.instrument_code
-            and valued.value_numerator >= bands.lower_bound_inclusive * valued.value_denominator
-            and valued.value_numerator < bands.upper_bound_exclusive * valued.value_denominator
+            and valued.value_hundredths >= {{ hundredths('bands.lower_bound_inclusive') }} * valued.value_denominator
+            and valued.value_hundredths < {{ hundredths('bands.upper_bound_exclusive') }} * valued.value_denominator
 )
 
 select * from final

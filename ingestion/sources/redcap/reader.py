@@ -46,6 +46,12 @@ class InstrumentFields(Part):
         known = [row["instrument_code"] for row in definitions("instruments")]
         if self.instrument_code not in known:
             raise ValueError(f"there is no instrument {self.instrument_code!r}; there are {', '.join(known)}")
+        if not next(
+            row["item_count"] for row in definitions("instruments") if row["instrument_code"] == self.instrument_code
+        ):
+            raise ValueError(
+                f"the items of {self.instrument_code} are not defined here: map its total only, as a stream"
+            )
         if "item" not in self.item.groupindex:
             raise ValueError("`item:` needs the group (?P<item>...), the item's place on the form")
         return self
