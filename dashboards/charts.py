@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards import words
-from screening.definitions import definitions
+from screening.definitions import default_rows
 
 NAVY, TEAL, PLUM, ORANGE, GREY, LILAC = "#12436D", "#28A197", "#801650", "#F46A25", "#3D3D3D", "#A285D1"
 _LABEL_FROM_PERCENT = 6
@@ -289,8 +289,8 @@ def trajectory(frame: pd.DataFrame, instrument: str, stratum: str) -> go.Figure:
             "color": ORANGE,
         },
     )
-    for row in definitions("thresholds"):
-        if row["instrument_code"] == instrument and row["purpose"] == "caseness":
+    for row in default_rows("thresholds", instrument):
+        if row["purpose"] == "caseness":
             line = float(row["threshold_value"])
             figure.add_hline(y=line, line={"color": GREY, "dash": "dot", "width": 2})
             figure.add_annotation(
@@ -310,7 +310,7 @@ def trajectory(frame: pd.DataFrame, instrument: str, stratum: str) -> go.Figure:
 
 def severity_flow(frame: pd.DataFrame, instrument: str) -> go.Figure:
     """Where each band stands four weeks later, as shares of the published counts; * marks a row with a hidden part."""
-    order = [row["band"] for row in definitions("severity_bands") if row["instrument_code"] == instrument]
+    order = [row["band"] for row in default_rows("severity_bands", instrument)]
     figure = go.Figure()
     frame = frame[frame["from_band"].isin(order)].copy()
     frame["start"] = [f"week {row.from_week}, {words.readable(row.from_band).lower()}" for row in _rows(frame)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from screening.definitions import definitions
+from screening.definitions import default_rows, definitions
 
 BANDS = {
     "minimal": "Minimal",
@@ -135,8 +135,8 @@ def in_order(frame: pd.DataFrame, dimension: str) -> pd.DataFrame:
         bands = sorted(definitions("age_bands"), key=lambda row: int(row["band_order"]))
         known = [row["age_band"] for row in bands]
     elif dimension == "severity_band_first":
-        bands = sorted(definitions("severity_bands"), key=lambda row: int(row["band_order"]))
-        known = [row["band"] for row in bands if row["instrument_code"] == "PHQ-9"]
+        bands = sorted(default_rows("severity_bands", "PHQ-9"), key=lambda row: int(row["band_order"]))
+        known = [row["band"] for row in bands]
     else:
         known = []
     places = {name: place for place, name in enumerate(known)}

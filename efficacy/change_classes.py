@@ -18,7 +18,7 @@ from efficacy.clinical_significance import (
     percentage_change,
 )
 from efficacy.course_events import trajectory_rules
-from screening.definitions import definitions
+from screening.definitions import default_rows, definitions
 
 _TEXT = ("instrument_code", "completeness_policy", "approach", "method_id", "class_name", "class_status", "reason")
 _COUNTS = (
@@ -81,8 +81,8 @@ def _rules(instrument: str, parameters: Mapping[str, Parameters]) -> list[tuple[
             return combined_change(pairs, method=method, parameters=own)
 
         rules.append(("combined", method, by_index, "change_class"))
-    for row in definitions("thresholds"):
-        if row["instrument_code"] != instrument or row["valid_to"]:
+    for row in default_rows("thresholds", instrument):
+        if row["valid_to"]:
             continue
         if row["purpose"] == "reliable_change":
             rules.append(_points(row["threshold_id"], higher_is, row["threshold_value"]))

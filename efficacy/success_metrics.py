@@ -23,7 +23,7 @@ from efficacy.course_events import Criterion, trajectory_rules
 from efficacy.exact_numbers import Number, decimal, exact, meets, ratio, root
 from efficacy.proportions import wilson
 from efficacy.trajectories import analysis_rules
-from screening.definitions import definitions
+from screening.definitions import default_rows, definitions
 
 CASE_MIX_NOTE = (
     "Not adjusted for case mix: each metric depends on severity at the start in its own way, so two services with "
@@ -152,7 +152,7 @@ def noticed_change(pairs: pd.DataFrame, *, instrument_code: str, confidence: flo
     share = rules.get("noticed_change", {}).get("share")
     there = pairs[pairs["pre"].notna() & pairs["post"].notna() & (pairs["pre"] != 0)]
     rows = []
-    bands = [row for row in definitions("severity_bands") if row["instrument_code"] == instrument_code]
+    bands = default_rows("severity_bands", instrument_code)
     for row in [None, *bands]:
         found = [
             (sign * (exact(post) - exact(pre)), exact(pre))
@@ -221,10 +221,8 @@ def _metric_rule(row: dict[str, str], instrument_code: str) -> _Rule | None:
         return lambda pre, post, gain, sizes: meets(sizes[metric], row["comparator"], limit)
     found = [
         threshold
-        for threshold in definitions("thresholds")
-        if threshold["instrument_code"] == instrument_code
-        and threshold["purpose"] == row["threshold_purpose"]
-        and not threshold["valid_to"]
+        for threshold in default_rows("thresholds", instrument_code)
+        if threshold["purpose"] == row["threshold_purpose"] and not threshold["valid_to"]
     ]
     if not found:
         return None

@@ -395,11 +395,17 @@ def _build_id(rules: dict[str, Any], loads: Sequence[dict[str, Any]], erasures: 
 
 
 def _mart_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Rows of each mart. Members are a view of many rows, which their results have counted already."""
     tables = connection.execute(
         "select table_name from information_schema.tables where table_schema = 'marts' order by table_name"
     ).fetchall()
     rows = {}
     for (table,) in tables:
-        row = connection.execute(f"select count(*) from marts.{warehouse.quote_identifier(table)}").fetchone()
+        counting = (
+            "select coalesce(sum(initial_population_count), 0) from marts.measure_results"
+            if table == "measure_members"
+            else f"select count(*) from marts.{warehouse.quote_identifier(table)}"
+        )
+        row = connection.execute(counting).fetchone()
         rows[table] = int(row[0]) if row else 0
     return rows

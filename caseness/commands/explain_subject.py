@@ -140,7 +140,9 @@ def _course_steps(connection: Any, row: dict[str, str], referral_id: str, rules:
     contacts = connection.execute(_CONTACTS, [referral_id]).pl()
     flags = dict(
         connection.execute(
-            "select flag_name, flag_value from intermediate.int_episode_flags_listed where referral_id = ?",
+            "select listed.flag_name, listed.flag_value from intermediate.int_flag_patterns_listed as listed "
+            "inner join intermediate.int_episodes_patterned as episodes on listed.flag_pattern = episodes.flag_pattern "
+            "where episodes.referral_id = ?",
             [referral_id],
         ).fetchall()
     )

@@ -28,6 +28,63 @@
     ]) }}
 {%- endmacro %}
 
+{#- Days of a referral that the bands of pathway_bands are told by, and those of a referral open at a period's end. -#}
+{% macro episode_clocks() -%}
+    {{ return(['days_to_first_assessment', 'days_first_to_second_treatment']) }}
+{%- endmacro %}
+
+{% macro snapshot_clocks() -%}
+    {{ return(['days_waiting', 'days_since_last_treatment']) }}
+{%- endmacro %}
+
+{#- The flags of the rows of a CTE, one row each: those that are columns, and the bands that its clocks lie in. -#}
+{% macro flags_listed(rows, key, flags, clocks) -%}
+stated as (
+    {%- for flag in flags %}
+    select
+        {{ key }},
+        '{{ flag }}' as flag_name,
+        {{ flag }} as flag_value
+    from {{ rows }}
+    {{ "union all" if not loop.last }}
+    {%- endfor %}
+),
+
+clocked as (
+    {%- for clock in clocks %}
+    select
+        {{ key }},
+        '{{ clock }}' as clock,
+        {{ clock }} as days_on_clock
+    from {{ rows }}
+    {{ "union all" if not loop.last }}
+    {%- endfor %}
+),
+
+banded as (
+    select
+        clocked.{{ key }},
+        bands.flag_name,
+        {{ is_in_band('clocked.days_on_clock', 'bands') }} as flag_value
+    from clocked
+    inner join bands on clocked.clock = bands.clock
+),
+
+listed as (
+    select
+        {{ key }},
+        flag_name,
+        flag_value
+    from stated
+    union all
+    select
+        {{ key }},
+        flag_name,
+        flag_value
+    from banded
+)
+{%- endmacro %}
+
 {#- The flags of a referral that is open on the last day of a period. -#}
 {% macro snapshot_flags() -%}
     {{ return(['is_waiting_for_treatment', 'is_open_after_treatment']) }}

@@ -22,3 +22,15 @@ def definitions(name: str) -> tuple[dict[str, str], ...]:
     """
     text = files(__package__).joinpath(f"{name}.csv").read_text(encoding="utf-8")
     return tuple(csv.DictReader(text.splitlines()))
+
+
+def default_rows(name: str, instrument_code: str) -> list[dict[str, str]]:
+    """Rows of ``thresholds`` or ``severity_bands`` that hold for the instrument's own total unless another is chosen.
+
+    Rows of a scale of it, of another authority or of another scheme are left out.
+    """
+    return [
+        row
+        for row in definitions(name)
+        if row["instrument_code"] == instrument_code and row["is_default"] == "true" and not row["scale_code"]
+    ]

@@ -57,7 +57,8 @@ final as (
             when treated.last_treatment_date is null
                 then {{ days_between('open_referrals.referral_received_date', 'open_referrals.period_end') }}
         end as days_waiting,
-        {{ days_between('treated.last_treatment_date', 'open_referrals.period_end') }} as days_since_last_treatment
+        {{ days_between('treated.last_treatment_date', 'open_referrals.period_end') }} as days_since_last_treatment,
+        case when treated.last_treatment_date is null then 'waiting' else 'treated' end as flag_word
     from open_referrals
     left join treated
         on open_referrals.referral_id = treated.referral_id and open_referrals.period_id = treated.period_id

@@ -197,7 +197,7 @@ cohorts as (
     from assessed
 ),
 
-final as (
+flags as (
     select
         referral_id,
         person_id,
@@ -231,6 +231,18 @@ final as (
         is_first_treatment_within_6_weeks,
         is_first_treatment_within_18_weeks
     from cohorts
+),
+
+-- All flags in one word, so that referrals whom no measure tells apart can be counted together.
+final as (
+    select
+        *,
+        concat(
+            {%- for flag in episode_flags() %}
+            case when {{ flag }} then 'y' else 'n' end{{ "," if not loop.last }}
+            {%- endfor %}
+        ) as flag_word
+    from flags
 )
 
 select * from final

@@ -12,6 +12,7 @@ with valued as (
 
 thresholds as (
     select * from {{ ref('thresholds') }}
+    where is_default and scale_code is null
 ),
 
 -- The last valid score of each day; it holds until the next one.

@@ -31,6 +31,7 @@ policies as (
 
 bands as (
     select * from {{ ref('severity_bands') }}
+    where is_default and scale_code is null
 ),
 
 -- A prorated total is a fraction of the items answered, of which at most two are missing: on this scale all are whole.

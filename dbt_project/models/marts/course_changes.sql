@@ -29,6 +29,7 @@ instruments as (
 
 thresholds as (
     select * from {{ ref('thresholds') }}
+    where is_default and scale_code is null
 ),
 
 rule_rows as (

@@ -36,7 +36,7 @@ age_bands as (
 
 bands as (
     select * from {{ ref('severity_bands') }}
-    where instrument_code = 'PHQ-9'
+    where instrument_code = 'PHQ-9' and is_default and scale_code is null
 ),
 
 aged as (

@@ -1,5 +1,5 @@
 with members as (
-    select * from {{ ref('measure_members') }}
+    select * from {{ ref('int_members_counted') }}
 ),
 
 measures as (
@@ -23,11 +23,10 @@ counted as (
     select
         measure_id,
         period_id,
-        count(*) as initial_population_count,
-        {{ count_where('is_in_denominator') }} as stated_denominator_count,
-        {{ count_where('is_in_denominator and (is_denominator_exclusion or is_denominator_exception)') }}
-            as denominator_exclusion_count,
-        {{ count_where('is_in_denominator and is_in_numerator') }} as numerator_count
+        sum(initial_population_count) as initial_population_count,
+        sum(stated_denominator_count) as stated_denominator_count,
+        sum(denominator_exclusion_count) as denominator_exclusion_count,
+        sum(numerator_count) as numerator_count
     from members
     group by measure_id, period_id
 ),

@@ -20,6 +20,7 @@ flow_weeks as (
 
 band_rows as (
     select * from {{ ref('severity_bands') }}
+    where is_default and scale_code is null
 ),
 
 instruments as (

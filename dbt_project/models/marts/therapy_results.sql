@@ -1,10 +1,6 @@
-with members as (
-    select * from {{ ref('measure_members') }}
-    where subject_type = 'course_of_therapy'
-),
-
-courses as (
-    select * from {{ ref('int_courses_of_therapy') }}
+with counted as (
+    select * from {{ ref('int_members_counted') }}
+    where therapy_type is not null
 ),
 
 measures as (
@@ -22,21 +18,6 @@ therapies as (
         therapy_name,
         intensity
     from {{ ref('therapy_types') }}
-),
-
-counted as (
-    select
-        members.measure_id,
-        members.period_id,
-        courses.therapy_type,
-        count(*) as initial_population_count,
-        {{ count_where('members.is_in_denominator') }} as stated_denominator_count,
-        {{ count_where('members.is_in_denominator and (members.is_denominator_exclusion or members.is_denominator_exception)') }}
-            as denominator_exclusion_count,
-        {{ count_where('members.is_in_denominator and members.is_in_numerator') }} as numerator_count
-    from members
-    inner join courses on members.subject_id = courses.course_of_therapy_id
-    group by members.measure_id, members.period_id, courses.therapy_type
 ),
 
 -- Every therapy in every period, so that an empty cell is a row and not a gap.
@@ -57,7 +38,7 @@ listed as (
     from measures
     cross join therapies
     inner join periods
-        on concat('+', measures.period_kinds, '+') like concat('%+', periods.period_kind, '+%')
+        on {{ has_period_kind('measures.period_kinds', 'periods.period_kind') }}
     left join counted
         on
             measures.measure_id = counted.measure_id

@@ -16,7 +16,7 @@ flow_weeks as (
 
 bands as (
     select distinct instrument_code, band from {{ ref('severity_bands') }}
-    where instrument_code in ('PHQ-9', 'GAD-7')
+    where instrument_code in ('PHQ-9', 'GAD-7') and is_default and scale_code is null
 ),
 
 -- Only courses that began long enough ago to have reached the later week: a question of the calendar, so that without

@@ -1,6 +1,6 @@
 {%- set columns = cohort_columns() -%}
 with members as (
-    select * from {{ ref('measure_members') }}
+    select * from {{ ref('int_members_by_referral') }}
 ),
 
 cohorts as (
