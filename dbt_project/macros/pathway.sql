@@ -116,8 +116,8 @@ listed as (
 {#- A number of points as text: whole ones without decimals. -#}
 {% macro points_in_words(points) -%}
     case
-                when {{ points }} = floor({{ points }}) then cast(cast({{ points }} as integer) as varchar(8))
-                else cast({{ points }} as varchar(8))
+                when {{ points }} = floor({{ points }}) then cast(cast({{ points }} as integer) as varchar(12))
+                else cast({{ points }} as varchar(12))
             end
 {%- endmacro %}
 

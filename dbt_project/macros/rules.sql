@@ -96,14 +96,6 @@
     case when {{ policy }} <> 'mncm_integer' or {{ totals }}.is_in_range then {{ totals }}.total_value end
 {%- endmacro %}
 
-{#- A score in words: whole where it is whole. -#}
-{% macro score_text(value) -%}
-    case
-        when {{ value }} = floor({{ value }}) then cast(cast({{ value }} as integer) as varchar(12))
-        else cast({{ value }} as varchar(12))
-    end
-{%- endmacro %}
-
 {#- Bounds of the Wilson interval of a rate in percent: Wilson 1927, JASA 22:209-212. Null where nobody is in it. They hold the
     rate and stay within 0 and 100, which a last binary digit could miss. -#}
 {% macro wilson_bound_percent(sign, numerator, denominator, quantile) -%}

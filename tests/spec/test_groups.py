@@ -225,3 +225,22 @@ def test_a_rate_of_nobody_is_not_defined(specified: Service) -> None:
     february = "custom_2024-02-01_2024-02-29"
     assert _result(specified, february, "nhs_tt_recovery") == (2 - 2, 0, None, "no_denominator")
     assert _result(specified, february, "nhs_tt_not_at_caseness") == (2, 2, 100.0, "computed")
+
+
+def test_results_count_the_members_they_do_not_list(specified: Service) -> None:
+    """Members are a view; the counts of results are made from patterns of flags, and must be the same."""
+    columns = "initial_population_count, denominator_count, denominator_exclusion_count, numerator_count"
+    listed = specified.ask(
+        "select measure_id, period_id, count(*), "
+        "count(*) filter (is_in_denominator and not (is_denominator_exclusion or is_denominator_exception)), "
+        "count(*) filter (is_in_denominator and (is_denominator_exclusion or is_denominator_exception)), "
+        "count(*) filter (is_in_denominator and is_in_numerator) from marts.measure_members group by all order by all"
+    )
+    counted = specified.ask(
+        f"select measure_id, period_id, {columns} from marts.measure_results "
+        "where initial_population_count > 0 order by all"
+    )
+    assert len(listed) > 200
+    assert listed == counted
+    twice = "select measure_id, subject_id, period_id from marts.measure_members group by all having count(*) > 1"
+    assert specified.ask(twice) == []

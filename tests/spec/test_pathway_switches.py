@@ -120,7 +120,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "courses": {
                 cases[row[columns.index("person_id")]]: dict(zip([*columns, "adsm"], row, strict=True)) for row in rows
             },
-            "stated": service.ask("select distinct pathway_switches from marts.measure_results"),
+            "stated": service.ask(
+                "select distinct pathway_switches from marts.measure_results where pathway_switches <> 'not_applicable'"
+            ),
             "switches": service.ask(
                 "select switch_id, chosen_option, default_option, is_default, about <> '', source <> '' "
                 "from marts.pathway_switches"

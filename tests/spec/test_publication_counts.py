@@ -324,7 +324,7 @@ def test_people_behind_scores_are_counted_once(published: Published) -> None:
         "where cells.completeness = 'all' and people < forms and scores_true = forms and scores_people = people "
         "order by 1"
     )
-    assert [row[0] for row in found] == ["GAD-2", "GAD-7", "PHQ-2", "PHQ-8", "PHQ-9", "WSAS"]
+    assert {"GAD-2", "GAD-7", "PHQ-2", "PHQ-8", "PHQ-9", "WSAS"} <= {row[0] for row in found}
 
 
 @pytest.mark.parametrize("profile", ["opensafely", "midpoint6"])

@@ -93,11 +93,11 @@ final as (
         has_follow_up_score,
         index_date as evidence_date,
         concat(
-            'index PHQ-9 ', {{ score_text('index_value') }}, ' on ', cast(index_date as varchar(10)),
+            'index PHQ-9 ', {{ points_in_words('index_value') }}, ' on ', cast(index_date as varchar(10)),
             case
                 when follow_up_date is null then ', no follow-up'
                 else concat(
-                    ', follow-up ', coalesce({{ score_text('follow_up_value') }}, 'without a value'),
+                    ', follow-up ', coalesce({{ points_in_words('follow_up_value') }}, 'without a value'),
                     ' on ', cast(follow_up_date as varchar(10))
                 )
             end,

@@ -180,7 +180,7 @@ final as (
                 when first_screens.person_id is null
                     then concat('seen ', cast(seen.seen_date as varchar(10)), ', no screen in time')
                 else concat(
-                    first_screens.instrument_code, ' ', {{ score_text('first_screens.total_value') }}, ' on ',
+                    first_screens.instrument_code, ' ', {{ points_in_words('first_screens.total_value') }}, ' on ',
                     cast(first_screens.answered_local_date as varchar(10))
                 )
             end,
