@@ -15,8 +15,8 @@ from screening.definitions import definitions
 from screening.pathway import PathwayRules, UnknownOptionError, classed, default_options
 from tests.fixtures.pathway_oracle import SWITCHES, Course, Sheet, drawn_courses, outcome
 
-PERIOD = (dt.date(2025, 6, 1), dt.date(2025, 9, 30))
-BEFORE = (dt.date(2025, 1, 30), dt.date(2025, 5, 31))  # as many days, ending the day before
+PERIOD = (dt.date(2025, 8, 1), dt.date(2025, 9, 30))
+BEFORE = (dt.date(2025, 6, 1), dt.date(2025, 7, 31))  # as many days, ending the day before
 UNTIL = dt.date(2025, 12, 31)
 
 
