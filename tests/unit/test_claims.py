@@ -22,7 +22,19 @@ UNTIL = dt.date(2025, 12, 31)
 
 @cache
 def courses() -> tuple[Course, ...]:
-    return tuple(drawn_courses(900, seed=5))
+    """Random courses, and one that recovers on either side of every edge of the two periods and of the data's end."""
+    day = dt.timedelta(days=1)
+    edges = [PERIOD[0], PERIOD[1] + day, BEFORE[0], BEFORE[1] + day, UNTIL + day]
+    made = []
+    for number, last in enumerate(edge - back for edge in edges for back in (0 * day, day)):
+        first, code = last - 60 * day, f"edge{number}"
+        sheets = [
+            Sheet(f"{code}.{name}.{place}", name, dt.datetime.combine(when, dt.time(9, place)), total, total)
+            for name in ("PHQ-9", "GAD-7")
+            for place, (when, total) in enumerate([(first, 15), (last, 3)])
+        ]
+        made.append(Course(code, None, first, last, [first + 7 * day, first + 14 * day], sheets))
+    return (*drawn_courses(900, seed=5), *made)
 
 
 def _hundredths(total: int | None, sheet: Sheet) -> int | None:
