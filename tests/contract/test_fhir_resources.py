@@ -414,7 +414,7 @@ def test_a_total_is_of_the_instrument_that_its_code_names(code: str, instrument:
 
 @pytest.mark.parametrize("code", ["70221-7", "99046-5", "93374-7"])
 def test_a_code_that_is_not_confirmed_is_no_total(code: str, door: Door) -> None:
-    """70221-7 is the PCL-C, another instrument than the PCL-5; 99046-5 is not verified; 93374-7 is a level, no total."""
+    """70221-7 is the PCL-C, not the PCL-5; 99046-5 is not verified; 93374-7 is a level, no total."""
     landed = door(
         resource("Observation", status="final", code=concept(LOINC, code), effectiveDateTime=NOON, valueInteger=3)
     )

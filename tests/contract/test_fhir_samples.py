@@ -65,8 +65,9 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, dict[str, int], dict[str, int]]]
         {"questionnaire_answers": 2 * 9, "questionnaire_totals": 2},
     ),
     ("synthea_bundles", "refuse"): (5_845, 14, {"file_refused": 5_845}, {}),
-    # Claims, reports and measurements lie outside the contract, 17 AUDIT-C and 11 PHQ-9M totals no longer. One diagnosis and five reasons of contacts have a code
-    # that breaks SNOMED CT's own check digit: the diagnosis is held back, the contacts are kept without them.
+    # Claims, reports and measurements lie outside the contract, 17 AUDIT-C and 11 PHQ-9M totals no longer. One
+    # diagnosis and five reasons of contacts have a code that breaks SNOMED CT's own check digit: the diagnosis is held
+    # back, the contacts are kept without them.
     ("synthea_bundles", "drop"): (
         5_845,
         0,

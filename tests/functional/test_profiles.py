@@ -101,10 +101,11 @@ _RESULTS = """
         rate_percent, result_status
     from marts.measure_results where period_id {} 'all' order by all
 """
-# Of the measures that a period of all days is a period of: the others need a calendar.
+# Of the measures that all days are a period of, and that do not count days up to its last: others need a calendar.
 _OF_ALL_DAYS = _RESULTS.format("=").replace(
     "order by",
-    "and measure_id in (select measure_id from intermediate.measures where period_kinds like '%all%') order by",
+    "and measure_id in (select measure_id from intermediate.measures where period_kinds like '%all%' "
+    "and period_anchor <> 'period_end') order by",
 )
 
 
@@ -138,6 +139,20 @@ def test_a_measure_of_calendar_windows_is_told_as_not_computable(homes: dict[str
     )
     assert fetch(homes[profile], question) == [(3, 0, 0, "not_computable", "not_computable")]
     assert fetch(homes["limited_data_set"], question) == [(0, 0, 0, None, None)]
+
+
+@pytest.mark.parametrize("profile", ["shift", "safe_harbor"])
+def test_how_long_somebody_waits_up_to_a_day_is_not_computable_without_a_calendar(
+    homes: dict[str, Settings], profile: str
+) -> None:
+    question = (
+        "select count(*), count(denominator_count), min(result_status), max(result_status) from marts.measure_results "
+        "where period_id = 'all' and measure_id in "
+        "(select measure_id from intermediate.measures where period_anchor = 'period_end')"
+    )
+    ((count, *rest),) = fetch(homes[profile], question)
+    assert count >= 10
+    assert rest == [0, "not_computable", "not_computable"]
 
 
 def test_dates_of_the_warehouse_are_not_the_true_ones(homes: dict[str, Settings]) -> None:

@@ -149,7 +149,7 @@ assessment   10:01,17:02,24:02                 10=cbt,17=cbt                    
 unfinished   10:02,17:02                       10=cbt,17=cbt                        10=20,17=8 10=15,17=5 x
 after_end    10:02,17:02,70:02                 17=cbt,70=cbt                        10=20,17=8 10=15,17=5 x
 unknown_code 10:02,17:02                       10=other,17=other                    10=20,17=8 10=15,17=5 x
-corrected    10:02,17:02                       10=cbt,17=book>cbt                   10=16,17=x 10=11,17=x cbt
+corrected    10:02,17:02                       10=book>cbt,17=book>cbt              10=16,17=x 10=11,17=x cbt
 """
 _CODES = {"cbt": CBT, "cbt2": CBT_2, "book": BOOK, "other": "225337009"}
 _TYPES = {"cbt": "cognitive_behaviour_therapy", "book": "guided_self_help_book"}
