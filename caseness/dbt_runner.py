@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,7 @@ def run_dbt(
     try:
         from dbt.cli.main import dbtRunner
 
+        parsed = _parsed(settings, database, target)
         command = [
             *arguments,
             "--project-dir",
@@ -128,7 +131,9 @@ def run_dbt(
             ),
         ]
         with contextlib.redirect_stdout(io.StringIO()):
-            outcome = dbtRunner().invoke(command)
+            outcome = dbtRunner(manifest=parsed).invoke(command)
+        if parsed is None:
+            _keep_parsed(settings, database, target)
     finally:
         sys.argv = called
         _close_adapter()
@@ -138,6 +143,65 @@ def run_dbt(
             else:
                 os.environ[name] = value
     return _summary(outcome)
+
+
+def _parsed(settings: Settings, database: Path, target: str) -> Any:
+    """The project as dbt parsed it for an earlier command, or nothing: parsing takes longer than a small build.
+
+    What is parsed depends on the project's files and on the database's name; values of variables are read when a model
+    runs. dbt's own cache asks for the same variables too, and every new day is another.
+    """
+    path = _parsed_file(settings, database, target)
+    if not path.exists():
+        return None
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    try:
+        manifest = Manifest.from_msgpack(path.read_bytes(), decoder=extended_mashumuro_decoder)
+        manifest.build_flat_graph()
+    except Exception:
+        return None
+    return manifest
+
+
+def _keep_parsed(settings: Settings, database: Path, target: str) -> None:
+    """Keep what dbt has just parsed, in place of what was kept of an earlier state of the project."""
+    made = settings.paths.dbt_target / "partial_parse.msgpack"
+    kept = _parsed_file(settings, database, target)
+    if not made.exists():
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    for stale in kept.parent.glob(f"{_kept_as(database, target)}-*.msgpack"):
+        if settings.parse_cache is None:
+            stale.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a full disk costs the cache, not the build
+        beside = kept.with_suffix(f".{os.getpid()}")
+        beside.write_bytes(made.read_bytes())
+        os.replace(beside, kept)
+
+
+def _kept_as(database: Path, target: str) -> str:
+    return f"parsed-{target}-{database.stem}"
+
+
+def _parsed_file(settings: Settings, database: Path, target: str) -> Path:
+    folder = settings.parse_cache or settings.paths.dbt_target
+    return folder / f"{_kept_as(database, target)}-{_project_hash()}.msgpack"
+
+
+@cache
+def _project_hash() -> str:
+    """Hash of all that a parse depends on: the project's files and place, and dbt's own version."""
+    from dbt.version import __version__ as dbt_version
+
+    project = project_folder()
+    digest = hashlib.sha256(f"{dbt_version}\0{project}\0{json.dumps(cohort_groups())}".encode())
+    for folder in (project, Path(str(files("screening.definitions")))):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".csv", ".yml", ".sql") and "target" not in path.parts:
+                digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _close_adapter() -> None:

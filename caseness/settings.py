@@ -120,6 +120,10 @@ class Settings(BaseSettings):
         default=3600, ge=1, description="Longest time one file's reader may take; after it the file is refused."
     )
 
+    parse_cache: Path | None = Field(
+        default=None,
+        description="Folder where the parsed models are kept for several homes. Unset: each home keeps its own.",
+    )
     pathway: dict[str, str] = Field(
         default_factory=dict,
         description="Switches of the Talking Therapies pathway that do not stand at their default, by name: a section "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,17 @@ from typing import Any
 import pytest
 
 from caseness.settings import Settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parsed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All homes of the tests share what dbt makes of the models' text."""
+    before = os.environ.get("CASENESS_PARSE_CACHE")
+    folder = tmp_path_factory.getbasetemp().parent / "parsed"
+    os.environ["CASENESS_PARSE_CACHE"] = before or str(folder)
+    yield
+    if before is None:
+        del os.environ["CASENESS_PARSE_CACHE"]
 
 
 @pytest.fixture(scope="session")

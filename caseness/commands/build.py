@@ -34,6 +34,7 @@ _FINANCIAL_YEAR_START_MONTH = 4
 _CONFIDENCE_RULE = "confidence_level"
 _PERIOD_COLUMNS = ("period_id", "period_kind", "period_label", "period_start", "period_end")
 # Where one of these changed since the current build, everyone is transformed anew.
+_WITHOUT_SEEDS = ("--exclude-resource-type", "seed")
 _RULES_OF_EVERYONE = ("definitions_hash", "value_sets", "date_form", "pathway_switches")
 _SERVICE_DATES = (
     ("referrals", "referral_received_date"),
@@ -150,7 +151,8 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
         _create_quantiles(connection)
         _create_touched(connection, parts, known, settings)
     summary = run_dbt(
-        ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else [])],
+        # Definitions are rows of a build already, unless it is made anew.
+        ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else _WITHOUT_SEEDS)],
         database=building,
         settings=settings,
         variables={"as_of_date": as_of_date.isoformat(), "dates_are_calendar": dates_are_calendar(settings)},
