@@ -19,8 +19,18 @@ from benchmarks.ingest.processes import run
 from caseness import build_state, warehouse
 from caseness.settings import Settings
 
-_TABLES = ("episodes", "measure_members", "assessments", "trajectories", "app_engagement")
-_KEYS = ("referral_id", "person_id", "subject_id", "assessment_id", "response_id", "contact_id")
+# Members are a view over what the intermediate tables say.
+_TABLES = (
+    "marts.episodes",
+    "marts.assessments",
+    "marts.trajectories",
+    "marts.app_engagement",
+    "intermediate.int_referrals_current",
+    "intermediate.int_episodes_contacts",
+    "intermediate.int_episodes_flagged",
+    "intermediate.int_courses_of_therapy",
+)
+_KEYS = ("referral_id", "person_id", "course_of_therapy_id", "assessment_id", "response_id", "contact_id")
 _MOST_SECONDS, _MOST_MEGABYTES = 120, 4096
 
 
@@ -32,7 +42,7 @@ def repeat(settings: Settings, episodes: int) -> int:
     with warehouse.writer(built, settings) as connection:
         (held,) = connection.execute("select count(*) from marts.episodes").fetchone() or (0,)
         times = -(-episodes // held)
-        for table in (*(f"marts.{name}" for name in _TABLES), "intermediate.int_referrals_current"):
+        for table in _TABLES:
             described = connection.execute(f"describe {table}").fetchall()
             columns = [f"{name} || '_' || turn.n as {name}" if name in _KEYS else str(name) for name, *_ in described]
             connection.execute(
