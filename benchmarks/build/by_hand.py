@@ -21,7 +21,7 @@ from pathlib import Path
 
 import duckdb
 
-from caseness.settings import Settings, load_settings
+from caseness.settings import Settings
 from ingestion.landing import landed_parts
 
 RESULTS = (
@@ -704,7 +704,8 @@ def _measure_results() -> str:
             if anchor == date
         )
         by_day.append(
-            f"select {date} as day, unnest([{counts}], recursive := true) from flagged where {date} is not null group by all"
+            f"select day, unnest(counts, recursive := true) from (select {date} as day, [{counts}] as counts "
+            f"from flagged where {date} is not null group by {date})"
         )
     measures = ", ".join(f"('nhs_tt_{name}')" for name in _MEASURES)
     return f"""
@@ -826,7 +827,7 @@ def differences(settings: Settings, database: Path) -> dict[str, tuple[int, int]
 
 def main() -> None:
     """Run the queries over a home."""
-    print(json.dumps(run_all(load_settings(home=Path(sys.argv[1])), Path(sys.argv[2]))))
+    print(json.dumps(run_all(Settings(home=Path(sys.argv[1])), Path(sys.argv[2]))))
 
 
 if __name__ == "__main__":
