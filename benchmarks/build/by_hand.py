@@ -149,7 +149,8 @@ totals as (
 ),
 together as (
     select response_id, instrument_code, coalesce(s.person_id, t.person_id) as person_id,
-        coalesce(s.referral_id, t.referral_id) as stated_referral_id, coalesce(s.contact_id, t.contact_id) as contact_id,
+        coalesce(s.referral_id, t.referral_id) as stated_referral_id, coalesce(s.contact_id,
+        t.contact_id) as contact_id,
         coalesce(s.answered_at, t.answered_at) as answered_at,
         coalesce(s.answered_local_date, t.answered_local_date) as answered_local_date,
         coalesce(s.response_status, t.response_status) as response_status,
@@ -348,7 +349,8 @@ create table episodes as
 with aged as (
     select f.*, p.sex, p.ethnic_group, p.imd_quintile, p.rurality,
         year(referral_received_date) - year(birth_date) - cast(
-            month(referral_received_date) * 100 + day(referral_received_date) < month(birth_date) * 100 + day(birth_date)
+            month(referral_received_date) * 100 + day(referral_received_date)
+            < month(birth_date) * 100 + day(birth_date)
             as integer
         ) as age_years_at_referral
     from flagged as f left join current_people as p using (person_id)
@@ -506,8 +508,8 @@ select referral_id, person_id, instrument_code, 'sudden_gain' as event_kind, is_
     sum_before / (3 * score_scale) as mean_before, sum_after / (3 * score_scale) as mean_after
 from steps
 union all
-select referral_id, person_id, instrument_code, 'sustained_remission', true, true, 1, week_of_treatment, null, from_date,
-    answered_local_date, from_scaled, scaled, score_scale, null, null
+select referral_id, person_id, instrument_code, 'sustained_remission', true, true, 1, week_of_treatment, null,
+    from_date, answered_local_date, from_scaled, scaled, score_scale, null, null
 from sustained
 union all
 select referral_id, person_id, instrument_code, 'relapse', true, true, 1, week_of_treatment, null, from_date,
@@ -555,7 +557,9 @@ spans as (
         min(answered_local_date) filter (scaled < 5 * score_scale) as first_remission_date,
         sum(days_until_next) as days_observed,
         case when count(days_until_next) > 0 then coalesce(
-            sum(days_until_next) filter (scaled >= case instrument_code when 'PHQ-9' then 10 else 8 end * score_scale), 0
+            sum(days_until_next) filter (
+                scaled >= case instrument_code when 'PHQ-9' then 10 else 8 end * score_scale
+            ), 0
         ) end as days_at_caseness
     from days group by referral_id, instrument_code
 ),
@@ -679,7 +683,13 @@ _MEASURES: dict[str, tuple[str, str, str, str, str]] = {
         "days_first_to_second_treatment >= 91",
     ),
     **{
-        f"first_assessment_{name}": ("first_assessment_date", _ASSESSED, "true", "false", f"days_to_first_assessment {to}")
+        f"first_assessment_{name}": (
+            "first_assessment_date",
+            _ASSESSED,
+            "true",
+            "false",
+            f"days_to_first_assessment {to}",
+        )
         for name, to in {
             "within_28_days": "<= 28",
             "after_29_to_56_days": "between 29 and 56",
@@ -766,7 +776,7 @@ def run_all(settings: Settings, database: Path) -> dict[str, float]:
     parts = landed_parts(settings)
     if any(parts.get(stream) for stream in _ABSENT):
         raise ValueError(f"the hand-written queries know nothing of {' or '.join(_ABSENT)}")
-    config = {
+    config: dict[str, str | bool | int | float | list[str]] = {
         "threads": settings.threads,
         "memory_limit": f"{settings.memory_limit_megabytes}MB",
         "temp_directory": str(database.parent),
