@@ -149,8 +149,8 @@ totals as (
 ),
 together as (
     select response_id, instrument_code, coalesce(s.person_id, t.person_id) as person_id,
-        coalesce(s.referral_id, t.referral_id) as stated_referral_id, coalesce(s.contact_id,
-        t.contact_id) as contact_id,
+        coalesce(s.referral_id, t.referral_id) as stated_referral_id,
+        coalesce(s.contact_id, t.contact_id) as contact_id,
         coalesce(s.answered_at, t.answered_at) as answered_at,
         coalesce(s.answered_local_date, t.answered_local_date) as answered_local_date,
         coalesce(s.response_status, t.response_status) as response_status,
