@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import distributions
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 from caseness.errors import CasenessError
 from caseness.pathway_switches import chosen_switches, stated
 from caseness.settings import Settings
+
+_MADE_BY_DBT = "partial_parse.msgpack"
 
 
 class TransformError(CasenessError):
@@ -106,6 +109,8 @@ def run_dbt(
         from dbt.cli.main import dbtRunner
 
         parsed = _parsed(settings, database, target)
+        if parsed is None:  # so that what lies there afterwards was parsed now
+            (paths.dbt_target / _MADE_BY_DBT).unlink(missing_ok=True)
         command = [
             *arguments,
             "--project-dir",
@@ -167,7 +172,7 @@ def _parsed(settings: Settings, database: Path, target: str) -> Any:
 
 def _keep_parsed(settings: Settings, database: Path, target: str) -> None:
     """Keep what dbt has just parsed, in place of what was kept of an earlier state of the project."""
-    made = settings.paths.dbt_target / "partial_parse.msgpack"
+    made = settings.paths.dbt_target / _MADE_BY_DBT
     kept = _parsed_file(settings, database, target)
     if not made.exists():
         return
@@ -192,11 +197,12 @@ def _parsed_file(settings: Settings, database: Path, target: str) -> Path:
 
 @cache
 def _project_hash() -> str:
-    """Hash of all that a parse depends on: the project's files and place, and dbt's own version."""
-    from dbt.version import __version__ as dbt_version
-
+    """Hash of all that a parse depends on: the project's files and place, and the versions of dbt and its adapters."""
     project = project_folder()
-    digest = hashlib.sha256(f"{dbt_version}\0{project}\0{json.dumps(cohort_groups())}".encode())
+    versions = sorted(
+        f"{found.name}={found.version}" for found in distributions() if found.name.lower().startswith("dbt")
+    )
+    digest = hashlib.sha256(json.dumps([versions, str(project), cohort_groups()]).encode())
     for folder in (project, Path(str(files("screening.definitions")))):
         for path in sorted(folder.rglob("*")):
             if path.suffix in (".csv", ".yml", ".sql") and "target" not in path.parts:

@@ -27,6 +27,7 @@ from caseness.disclosure.truth import Truth
 from caseness.disclosure.union import Published
 from caseness.errors import CheckFailedError, DamagedHomeError, NotReadyError, UsageError
 from caseness.faults import fault_point
+from caseness.pathway_switches import stated
 from caseness.settings import Deidentification, Settings
 
 Progress = Callable[[str], None]
@@ -256,6 +257,7 @@ def _write_metadata(
         "rounding_base": profile.rounding_base,
         "redact_at_or_below": profile.redact_at_or_below,
         "date_form": _date_form(state),
+        "pathway_switches": stated(state["rules"]["pathway_switches"]),
         "data_period_start": (span[0] if span else "") if _dates_are_calendar(state) else "no calendar date",
         "data_period_end": (span[1] if span else "") if _dates_are_calendar(state) else "no calendar date",
         "sources": ", ".join(sorted({row["source_name"] for row in loads})),

@@ -271,6 +271,11 @@ def reconcile_words(body: dict[str, Any]) -> str:
         f"{body['period_start']} to {body['period_end']}{group}; build {body['build_id']}",
         f"official reading: {_rate_words(official)}"
         + ("" if gap is None else f"; the claim is {abs(gap):.1f} points {'above' if gap >= 0 else 'below'} it"),
+        *(
+            [f"(this build's own results stand on other switches: {body['pathway_switches_of_the_build']})"]
+            if body["pathway_switches_of_the_build"] != "default"
+            else []
+        ),
         f"computed: {body['readings_computed']:,} readings ({depth} departures from the official one), "
         + (
             f"from {body['lowest_percent']:.1f} to {body['highest_percent']:.1f} %"
@@ -278,7 +283,11 @@ def reconcile_words(body: dict[str, Any]) -> str:
             else "none of which has anybody in its denominator"
         ),
         f"give the claim: {body['readings_that_give_it']:,}"
-        + (", the simplest of them:" if body["simplest_that_give_it"] else ""),
+        + (
+            ", those of which no part gives it already (the others add departures that change nothing):"
+            if body["simplest_that_give_it"]
+            else ""
+        ),
     ]
     for number, reading in enumerate(body["simplest_that_give_it"], start=1):
         lines += _reading_words(str(number), reading)

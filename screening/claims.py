@@ -237,6 +237,7 @@ def _placed(courses: pl.DataFrame, period: tuple[dt.date, dt.date], until: dt.da
     spans = {
         "stated": (first, last),
         "preceding": (first - length, first - dt.timedelta(days=1)),
+        "following": (last + dt.timedelta(days=1), last + length),
         "all": (dt.date.min, dt.date.max),
     }
     happened = courses.with_columns(

@@ -76,15 +76,15 @@ def _whole(items_share: float) -> dict[str, tuple[str, str]]:
     is_open = f"{_drawn('open', 10)} = 0"
     people = f"""
         select n, concat('p', n) as person_code,
-            strftime(date '1940-01-01' + {_drawn('birth', 22000)}, '%Y-%m-%d') as birth_date,
-            case when {_drawn('sex', 2)} = 0 then 'female' else 'male' end as sex,
-            ['A', 'B', 'D', 'H', 'L', 'M', 'N', 'R', 'Z'][1 + {_drawn('ethnicity', 9)}] as ethnicity_code,
-            1 + {_drawn('imd', 10)} as imd_decile
+            strftime(date '1940-01-01' + {_drawn("birth", 22000)}, '%Y-%m-%d') as birth_date,
+            case when {_drawn("sex", 2)} = 0 then 'female' else 'male' end as sex,
+            ['A', 'B', 'D', 'H', 'L', 'M', 'N', 'R', 'Z'][1 + {_drawn("ethnicity", 9)}] as ethnicity_code,
+            1 + {_drawn("imd", 10)} as imd_decile
         from people_numbers
     """
     referrals = f"""
         select n, concat('r', n) as referral_code, concat('p', n) as person_code,
-            concat('service_', lpad(cast(1 + {_drawn('service', 40)} as varchar), 2, '0')) as service_code,
+            concat('service_', lpad(cast(1 + {_drawn("service", 40)} as varchar), 2, '0')) as service_code,
             strftime({received}, '%Y-%m-%d') as referral_received_date,
             case when {is_open} then '' else strftime({start} + 90, '%Y-%m-%d') end as discharge_date,
             'active' as record_status
@@ -92,16 +92,16 @@ def _whole(items_share: float) -> dict[str, tuple[str, str]]:
     """
     contacts = f"""
         select n, concat('c', n, '_', place) as contact_code, concat('r', n) as referral_code,
-            concat('p', n) as person_code, {_stamp(f'{start} + cast(place * 14 as integer)', 10)} as contact_at,
+            concat('p', n) as person_code, {_stamp(f"{start} + cast(place * 14 as integer)", 10)} as contact_at,
             case when hash(n, place, 'attended') % 8 = 0 then 3 else 5 end as attendance_code, '02' as appointment_type,
-            ['in_person', 'video', 'telephone', 'text'][1 + {_drawn('modality', 4)}] as modality,
+            ['in_person', 'video', 'telephone', 'text'][1 + {_drawn("modality", 4)}] as modality,
             'active' as record_status
         from people_numbers cross join (select range as place from range({_CONTACTS})) as places
     """
     sheets = f"""
         select n, place, concat('q', n, '_', place) as response_code, concat('r', n) as referral_code,
             concat('p', n) as person_code, case when place % 2 = 0 then 'PHQ-9' else 'GAD-7' end as instrument_code,
-            {_stamp(f'{start} + cast((place // 2) * 14 as integer)', 9)} as answered_at,
+            {_stamp(f"{start} + cast((place // 2) * 14 as integer)", 9)} as answered_at,
             'completed' as response_status
         from people_numbers cross join (select range as place from range({_QUESTIONNAIRES_OF_A_PERSON})) as places
     """
@@ -130,9 +130,9 @@ def _questionnaires(sheets: str, items_share: float) -> dict[str, tuple[str, str
             response_status
         from ({sheets}) as sheets
         inner join (
-            select 'PHQ-9' as instrument, range + 1 as item_number from range({_ITEMS['PHQ-9']})
+            select 'PHQ-9' as instrument, range + 1 as item_number from range({_ITEMS["PHQ-9"]})
             union all
-            select 'GAD-7' as instrument, range + 1 as item_number from range({_ITEMS['GAD-7']})
+            select 'GAD-7' as instrument, range + 1 as item_number from range({_ITEMS["GAD-7"]})
         ) as items on sheets.instrument_code = items.instrument
         where {has_items}
     """

@@ -9,7 +9,7 @@ import polars as pl
 
 from caseness import build_state, journal, warehouse
 from caseness.commands.explain import measure_row
-from caseness.errors import UsageError
+from caseness.errors import NotReadyError, UsageError
 from caseness.settings import Settings
 from screening.definitions import definitions
 from screening.pathway import PathwayRules, classed, paired_scores
@@ -57,6 +57,8 @@ def run_explain_subject(measure: str, subject: str, *, settings: Settings) -> di
     """
     row = measure_row(measure)
     state = build_state.ready(settings)
+    if state["rules"]["definitions_hash"] != build_state.definitions_hash():
+        raise NotReadyError("the build was made with other definitions than these", remedy="run `caseness build` first")
     with warehouse.reader(settings.paths.current, settings, with_deliveries=True) as connection:
         subjects = _subjects(connection, row, subject)
         journal.append(settings.paths.journal, "explain_subject", measure_id=row["measure_id"], count=len(subjects))
@@ -146,6 +148,8 @@ def _course_steps(connection: Any, row: dict[str, str], referral_id: str, rules:
             [referral_id],
         ).fetchall()
     )
+    if row["period_anchor"] == "period_end":
+        flags = _snapshot_flags(connection, row, referral_id)
     (course,) = classed(courses, scores, rules).to_dicts()
     return [
         _step("referral", _referral_words(course)),
@@ -160,6 +164,19 @@ def _course_steps(connection: Any, row: dict[str, str], referral_id: str, rules:
         _step("change", f"{course['change_class']}: a reliable change of one scale against none the other way"),
         _step("flags of the measure", _flag_words(row, flags), rows=_disagreements(course, flags)),
     ]
+
+
+def _snapshot_flags(connection: Any, row: dict[str, str], referral_id: str) -> dict[str, bool]:
+    """Flags of the referral as it stood at the end of the periods it was open at, named by the period."""
+    found = connection.execute(
+        "select snapshots.period_id, listed.flag_name, listed.flag_value "
+        "from intermediate.int_snapshots_patterned as snapshots "
+        "inner join intermediate.int_snapshot_patterns_listed as listed on snapshots.flag_pattern = listed.flag_pattern "
+        "where snapshots.referral_id = ? order by snapshots.period_end, snapshots.period_id",
+        [referral_id],
+    ).fetchall()
+    named = {row[column] for column in _FLAG_COLUMNS if row[column]}
+    return {f"{flag} at the end of {period}": value for period, flag, value in found if flag in named}
 
 
 def _step(name: str, says: str, *, rows: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -199,8 +216,8 @@ def _rule_step(name: str, rule_id: str, course: dict[str, Any]) -> dict[str, Any
     (rule,) = [row for row in definitions("pathway_rules") if row["rule_id"] == rule_id]
     return _step(
         name,
-        f"{_answer(course['has_finished_course'])}: discharged, and treatments {course['treatment_contacts']} "
-        f"{rule['comparator']} {rule['threshold_value']} "
+        f"{_answer(course['has_finished_course'])}: {'' if course['discharge_date'] else 'not '}discharged, treatments "
+        f"{course['treatment_contacts']}, needed {rule['comparator']} {rule['threshold_value']} "
         f"({rule_id}, version {rule['definition_version']}; {rule['source']})",
     )
 
@@ -258,7 +275,7 @@ def _scale_steps(course: dict[str, Any]) -> list[dict[str, Any]]:
                 and one["authority"] == "nhs_tt"
                 and one["is_default"] == "true"
                 and not one["scale_code"]
-                and _is_in_force(one, course["referral_received_date"])
+                and _is_in_force(one, course["_threshold_date"])
             ]
         answers = {
             "first at caseness": course[f"is_{scale}_first_at_caseness"],
@@ -278,6 +295,8 @@ def _is_in_force(threshold: dict[str, str], day: dt.date) -> bool:
 
 
 def _flag_words(row: dict[str, str], flags: dict[str, bool]) -> str:
+    if row["period_anchor"] == "period_end":
+        return "; ".join(f"{name}: {_answer(value)}" for name, value in flags.items()) or "open at the end of no period"
     named = [(column.removesuffix("_flag").replace("_", " "), row[column]) for column in _FLAG_COLUMNS if row[column]]
     return ", ".join(f"{role}: {flag} = {_answer(flags.get(flag))}" for role, flag in named)
 

@@ -36,6 +36,9 @@ def settings_file_text() -> str:
         if name == "home":
             continue
         default = field.get_default(call_default_factory=True)
+        if isinstance(default, dict):  # a section, which has to stand at the end
+            lines.append(f"\n# {field.description}\n# [{name}]\n")
+            continue
         shown = getattr(default, "value", default)
         text = "" if shown is None else (str(shown) if isinstance(shown, int) else f'"{shown}"')
         lines.append(f"\n# {field.description}\n# {name} = {text}\n")

@@ -9,8 +9,9 @@ from typing import Any
 
 from caseness import build_state, journal, warehouse
 from caseness.commands.explain import measure_row
-from caseness.errors import UsageError
+from caseness.errors import NotReadyError, UsageError
 from caseness.figures import ALSO_CALLED
+from caseness.pathway_switches import stated
 from caseness.settings import Settings
 from ingestion.deidentification import dates_are_calendar
 from screening.claims import Claim, Departure, Figure, Readings, measures_with_readings, official_reading, readings
@@ -46,7 +47,10 @@ _FILTERS = (
     "rurality",
     "referral_source",
 )
-_CAUTION = "a reading that gives the figure is no proof that it was used: ask for definition, denominator and period"
+_CAUTION = (
+    "a reading that gives the figure is no proof that it was used: ask for definition, denominator and period. "
+    "The counts are exact and not for release"
+)
 _MOST_TOLD = 10
 _NEAREST_TOLD = 3
 
@@ -75,12 +79,17 @@ def run_reconcile(
             "the readings of this measure are not documented", remedy="known: " + ", ".join(measures_with_readings())
         )
     state = build_state.ready(settings)
+    if state["rules"]["definitions_hash"] != build_state.definitions_hash():
+        raise NotReadyError("the build was made with other definitions than these", remedy="run `caseness build` first")
     with warehouse.reader(settings.paths.current, settings, with_deliveries=True) as connection:
         span = _span(connection, period, settings)
         condition, values = _condition(connection, where)
         courses = connection.execute(_COURSES.format(where=condition), values).pl()
         scores = connection.execute(_SCORES.format(where=condition), values).pl()
-    journal.append(settings.paths.journal, "reconcile", build_id=state["build_id"], measure_id=measure_id)
+    columns = sorted(one.partition("=")[0].strip() for one in where)
+    journal.append(
+        settings.paths.journal, "reconcile", build_id=state["build_id"], measure_id=measure_id, filters=columns
+    )
     computed = readings(
         courses,
         scores,
@@ -100,6 +109,7 @@ def run_reconcile(
         "period_end": span[1].isoformat(),
         "where": list(where),
         "build_id": state["build_id"],
+        "pathway_switches_of_the_build": stated(state["rules"]["pathway_switches"]),
         "courses": courses.height,
         "most_departures": most_departures,
         **body,
@@ -176,7 +186,10 @@ def _wilson(figure: Figure) -> tuple[float | None, float | None]:
 
 def _claim(text: str, denominator: int | None) -> Claim:
     try:
-        return Claim.read(text, denominator)
+        claim = Claim.read(text, denominator)
+        if 0 < claim.percent < 1 and "%" not in text:  # a share, most likely
+            raise ValueError(text)
+        return claim
     except ValueError:
         raise UsageError(
             "a claim is a rate in percent, from 0 to 100", remedy="for example: --claimed 62% or --claimed 62.4"

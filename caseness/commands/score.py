@@ -19,6 +19,9 @@ _WORDS = {
 }
 
 
+_SEXES = ("female", "male")
+
+
 def run_score(
     instrument: str, answers: str | None, *, total: str | None = None, sex: str | None = None
 ) -> dict[str, Any]:
@@ -33,6 +36,8 @@ def run_score(
     if code not in instruments:
         near = [name for name in instruments if _plain(name).startswith(_plain(instrument))]
         raise UsageError("this instrument has no definition", remedy="known: " + ", ".join(near or list(instruments)))
+    if sex not in (None, *_SEXES):
+        raise UsageError("a cut is known by these sexes only", remedy="--sex " + " or --sex ".join(_SEXES))
     if (answers is None) == (total is None):
         raise UsageError("give either the answers or --total", remedy="for example: caseness score PHQ-9 --total 12")
     if total is not None:

@@ -21,6 +21,7 @@ from caseness.settings import Settings
 from ingestion.deidentification import dates_are_calendar
 from screening.definitions import definitions
 
+_NUMBER = re.compile(r"^-?[0-9]+(\.[0-9]+)?$")
 _FORM = re.compile(r"^\s*([a-z0-9_]+)\s*(>=|<=|=|>|<)\s*([A-Za-z0-9_.-]+)\s*$")
 # Definition -> the column that names a row and the column that holds its number.
 _NUMBERED = {
@@ -62,7 +63,6 @@ def run_whatif(
         raise UsageError("a name is changed twice", remedy="each name once")
     wanted = [measure_row(name)["measure_id"] for name in measures]
     switches = {one.name: one.value for one in read if one.definition == _SWITCHES}
-    other = settings.model_copy(update={"pathway": {**settings.pathway, **switches}})
     copy = settings.paths.temporary / "whatif.duckdb"
     with journal.exclusive(settings.paths.lock, purpose="whatif"):
         state = build_state.ready(settings)
@@ -70,7 +70,14 @@ def run_whatif(
             raise UsageError(
                 "the build was made with other definitions than these", remedy="run `caseness build` first"
             )
+        in_force = state["rules"].get("pathway_switches", {})
+        other = settings.model_copy(update={"pathway": {**in_force, **switches}})
         before = _results(settings, settings.paths.current, period)
+        missing = [name for name in wanted if name not in before]
+        if missing:
+            raise UsageError(
+                f"{missing[0]} has no result in the period {period}", remedy="ask for one of its periods: --period"
+            )
         try:
             say("copying the build")
             settings.paths.temporary.mkdir(parents=True, exist_ok=True)
@@ -109,7 +116,12 @@ def run_whatif(
         "build_id": state["build_id"],
         "period_id": period,
         "changes": [
-            {"definition": one.definition, "name": one.name, "was": one.was, "is": f"{one.comparator or ''}{one.value}"}
+            {
+                "definition": one.definition,
+                "name": one.name,
+                "was": in_force.get(one.name, one.was),
+                "is": f"{one.comparator or ''}{one.value}",
+            }
             for one in read
         ],
         "measures": rows,
@@ -137,10 +149,8 @@ def _read(text: str) -> _Change:
     for definition, (key, column) in _NUMBERED.items():
         for row in definitions(definition):
             if row[key] == name:
-                try:
-                    float(value)
-                except ValueError:
-                    raise UsageError(f"{name} takes a number", remedy=f"it is {row[column]} now") from None
+                if not _NUMBER.match(value):
+                    raise UsageError(f"{name} takes a number", remedy=f"it is {row[column]} now")
                 comparator = None if sign == "=" else sign
                 return _Change(definition, name, comparator, value, row["comparator"] + row[column])
     names = [row[key] for definition, (key, _) in _NUMBERED.items() for row in definitions(definition)]
@@ -161,7 +171,7 @@ def _selection(changes: Sequence[_Change]) -> list[str]:
     seeds = {one.definition for one in changes if one.definition != _SWITCHES}
     found = {f"{seed}+,+measure_results" for seed in seeds}
     if any(one.definition == _SWITCHES for one in changes):
-        found.add("int_episode_scores+,+measure_results")
+        found.add("int_assessments_assigned+,+measure_results")  # the first model that reads a switch
     return sorted(found)
 
 

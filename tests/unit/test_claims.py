@@ -17,6 +17,7 @@ from tests.fixtures.pathway_oracle import SWITCHES, Course, Sheet, drawn_courses
 
 PERIOD = (dt.date(2025, 8, 1), dt.date(2025, 9, 30))
 BEFORE = (dt.date(2025, 6, 1), dt.date(2025, 7, 31))  # as many days, ending the day before
+AFTER = (dt.date(2025, 10, 1), dt.date(2025, 11, 30))
 UNTIL = dt.date(2025, 12, 31)
 
 
@@ -127,7 +128,7 @@ def counted(reading: dict[str, str]) -> Figure:
             "referral_received_date": course.received,
             "first_treatment_date": course.treatments[0] if treated else None,
         }[reading["anchor"]]
-        spans = {"stated": PERIOD, "preceding": BEFORE, "all": (dt.date.min, dt.date.max)}
+        spans = {"stated": PERIOD, "preceding": BEFORE, "following": AFTER, "all": (dt.date.min, dt.date.max)}
         first, last = spans[reading["window"]]
         if anchor is None or not first <= anchor <= last:
             continue

@@ -90,16 +90,13 @@ def test_an_instrument_without_rules_has_no_events() -> None:
 
 
 def test_a_prorated_total_is_whole_on_the_scale_of_its_instrument() -> None:
-    """The warehouse scales by minimum * (minimum + 1): every number of answered items that prorates must divide it."""
-    items = {row["instrument_code"]: int(row["item_count"]) for row in definitions("instruments")}
-    least = {
-        row["instrument_code"]: int(row["minimum_items_answered"])
-        for row in definitions("completeness_policies")
-        if row["method"] == "prorate"
-    }
-    for instrument, minimum in least.items():
-        for answered in range(minimum, items[instrument]):
-            assert minimum * (minimum + 1) % answered == 0, instrument
+    """The warehouse compares prorated totals on a scale that every number of answered items must divide."""
+    items = {row["instrument_code"]: row["item_count"] for row in definitions("instruments")}
+    prorated = [row for row in definitions("completeness_policies") if row["method"] == "prorate"]
+    assert len({row["instrument_code"] for row in prorated}) == len(prorated)
+    for row in prorated:
+        for answered in range(int(row["minimum_items_answered"]), int(items[row["instrument_code"]])):
+            assert int(row["score_scale"]) % answered == 0, row
 
 
 def test_each_kind_of_event_has_every_criterion_it_needs() -> None:

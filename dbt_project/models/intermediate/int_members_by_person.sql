@@ -1,4 +1,5 @@
-{{ config(materialized="view") }}
+-- A table: as a view among others in measure_members its many joins stop a reader that takes rows one by one.
+{{ config(materialized="table") }}
 {%- set models = ['int_courses_followed', 'int_screenings_judged', 'int_members_screened', 'int_members_monitored'] %}
 
 with flags as (

@@ -34,11 +34,11 @@ bands as (
     where is_default and scale_code is null
 ),
 
--- A prorated total is a fraction of the items answered, of which at most two are missing: on this scale all are whole.
+-- A prorated total is a fraction of the items answered: on this scale, which every such number divides, all are whole.
 scales as (
     select
         instrument_code,
-        max(minimum_items_answered) * (max(minimum_items_answered) + 1) as score_scale
+        max(score_scale) as score_scale
     from policies
     where method = 'prorate'
     group by instrument_code
@@ -98,8 +98,8 @@ scored as (
     left join bands
         on
             valued.instrument_code = bands.instrument_code
-            and valued.value_numerator >= bands.lower_bound_inclusive * valued.value_denominator
-            and valued.value_numerator < bands.upper_bound_exclusive * valued.value_denominator
+            and {{ whole_division('valued.value_numerator', 'valued.value_denominator') }} >= bands.lower_bound_inclusive
+            and {{ whole_division('valued.value_numerator', 'valued.value_denominator') }} < bands.upper_bound_exclusive
     where valued.value_numerator is not null or not valued.is_valid
 ),
 
@@ -118,10 +118,7 @@ placed as (
         on
             scored.referral_id = sessions.referral_id
             and scored.answered_local_date <= sessions.session_local_date
-            and (
-                sessions.previous_session_local_date is null
-                or scored.answered_local_date > sessions.previous_session_local_date
-            )
+            and scored.answered_local_date > coalesce(sessions.previous_session_local_date, cast('0001-01-01' as date))
     left join sessions as starts
         on scored.referral_id = starts.referral_id and starts.session_number = 1
 ),

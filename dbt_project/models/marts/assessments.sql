@@ -122,8 +122,9 @@ final as (
     left join bands
         on
             valued.instrument_code = bands.instrument_code
-            and valued.value_hundredths >= {{ hundredths('bands.lower_bound_inclusive') }} * valued.value_denominator
-            and valued.value_hundredths < {{ hundredths('bands.upper_bound_exclusive') }} * valued.value_denominator
+            -- Bounds are whole in hundredths, so that the whole part of the quotient decides.
+            and {{ whole_division('valued.value_hundredths', 'valued.value_denominator') }} >= {{ hundredths('bands.lower_bound_inclusive') }}
+            and {{ whole_division('valued.value_hundredths', 'valued.value_denominator') }} < {{ hundredths('bands.upper_bound_exclusive') }}
 )
 
 select * from final

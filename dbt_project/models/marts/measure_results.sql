@@ -43,6 +43,7 @@ listed as (
         and {{ has_period_kind('measures.period_kinds', 'periods.period_kind') }}
         and (measures.period_anchor <> 'period_end' or {{ is_snapshot_computable('periods.period_end') }})
             as is_computable,
+        measures.subject_type = 'person' and periods.is_partial as has_open_windows,
         coalesce(exclusion_lists.exclusion_list_status, 'not_applicable') as exclusion_list_status,
         quantiles.normal_quantile,
         coalesce(counted.initial_population_count, 0) as initial_population_count,
@@ -87,6 +88,8 @@ final as (
         {%- endfor %}
         case
             when not is_computable then 'not_computable'
+            -- Whose window is still open, or began before the data, would count as failed: no rate of the period yet.
+            when has_open_windows and stated_denominator_count - denominator_exclusion_count > 0 then 'partial_period'
             when stated_denominator_count - denominator_exclusion_count > 0 then 'computed'
             else 'no_denominator'
         end as result_status,

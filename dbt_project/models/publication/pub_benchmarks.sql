@@ -19,6 +19,8 @@ final as (
         benchmarks.source
     from benchmarks
     inner join measures on benchmarks.measure_id = measures.measure_id
+    -- A plan that no published text has confirmed is no figure to print.
+    where not (benchmarks.benchmark_kind = 'plan' and benchmarks.verification = 'unverified')
 )
 
 select * from final

@@ -8,7 +8,9 @@ final as (
         period_kind,
         period_label,
         period_start,
-        period_end
+        period_end,
+        -- The build says in the label that the data hold only a part of the period.
+        period_label like '%(part)%' as is_partial
     from source
 )
 
