@@ -171,7 +171,8 @@ def _snapshot_flags(connection: Any, row: dict[str, str], referral_id: str) -> d
     found = connection.execute(
         "select snapshots.period_id, listed.flag_name, listed.flag_value "
         "from intermediate.int_snapshots_patterned as snapshots "
-        "inner join intermediate.int_snapshot_patterns_listed as listed on snapshots.flag_pattern = listed.flag_pattern "
+        "inner join intermediate.int_snapshot_patterns_listed as listed "
+        "on snapshots.flag_pattern = listed.flag_pattern "
         "where snapshots.referral_id = ? order by snapshots.period_end, snapshots.period_id",
         [referral_id],
     ).fetchall()
