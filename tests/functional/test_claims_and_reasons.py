@@ -1,4 +1,4 @@
-"""``reconcile``, ``whatif`` and ``explain --subject`` as a user calls them, over courses drawn around every threshold."""
+"""``reconcile``, ``whatif`` and ``explain --subject`` as a user calls them, over courses drawn around thresholds."""
 
 from __future__ import annotations
 
