@@ -234,6 +234,7 @@ scale      answered sum exact hundredths band
 depression 6        4   56/6  933        normal
 depression 6        5   70/6  1167       mild
 depression 6        6   84/6  1400       moderate
+depression 6        9   126/6 2100       severe
 depression 5        6   none  none       none
 anxiety    6        3   42/6  700        normal
 anxiety    6        4   56/6  933        mild
@@ -666,6 +667,8 @@ def test_the_catalogue_is_as_written(case: dict[str, str]) -> None:
     assert found == list(case.values())[1:]
     items = [row for row in definitions("instrument_items") if row["instrument_code"] == case["instrument"]]
     assert [int(row["item_number"]) for row in items] == list(range(1, int(case["items"]) + 1))
+    turned = {int(row["item_number"]) for row in items if row["is_reverse_keyed"] == "true"}
+    assert turned == REVERSED.get(case["instrument"], set())
 
 
 @pytest.mark.parametrize("way", WAYS, indirect=True)
@@ -909,6 +912,16 @@ def test_the_two_k10_differ_by_ten(by_person: dict[str, list[tuple[str, Found]]]
             for one in (us, au)
         ]
         assert bands[0] == bands[1]
+
+
+def test_what_is_derived_says_so() -> None:
+    """Only the K10 from 0 has numbers that no source prints: those of the K10 from 1, less 10 points."""
+    for name in ("severity_bands", "thresholds"):
+        rows = definitions(name)
+        assert {row["verification"] for row in rows} == {"read", "unverified", "derived"}
+        derived = [row for row in rows if row["verification"] == "derived"]
+        assert derived == [row for row in rows if row["instrument_code"] == "K10-US"]
+        assert all(row["source"].startswith("derived and not printed: ") for row in derived)
 
 
 def test_changes_are_written_as_published() -> None:

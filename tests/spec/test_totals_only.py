@@ -7,6 +7,7 @@ source text was found for its numbers, and every row says so.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -95,19 +96,37 @@ def judged(specified: Service) -> dict[str, tuple[Any, ...]]:
     return {code: rows[tokens[code]][0] for code in codes}
 
 
+@pytest.fixture(params=["python", "warehouse"])
+def way(request: pytest.FixtureRequest) -> Callable[[str, str], tuple[Any, ...]]:
+    """How a total is judged; Python needs no build."""
+    if request.param == "python":
+        return lambda instrument, value: tuple(getattr(judge_total(instrument, value), name) for name in _NAMES)
+    found: dict[str, tuple[Any, ...]] = request.getfixturevalue("judged")
+    return lambda instrument, value: found[_code(instrument, value)][: len(_NAMES)]
+
+
+Judged = Callable[[str, str], tuple[Any, ...]]
+
+
 @pytest.mark.parametrize("case", drawn(MEASURES), ids=lambda case: case["instrument"])
-def test_caseness_begins_where_the_row_says(case: dict[str, str], judged: dict[str, tuple[Any, ...]]) -> None:
-    for side, expected in (("below", False), ("at", True)):
-        assert judge_total(case["instrument"], case[side]).is_at_caseness is expected
-        assert judged[_code(case["instrument"], case[side])][3] is expected
+def test_caseness_begins_where_the_row_says(case: dict[str, str], way: Judged) -> None:
+    assert [way(case["instrument"], case[side])[3] for side in ("below", "at")] == [False, True]
 
 
 @pytest.mark.parametrize("case", drawn(SENT), ids=lambda case: f"{case['instrument']} {case['total']}")
-def test_what_a_total_may_be(case: dict[str, str], judged: dict[str, tuple[Any, ...]]) -> None:
+def test_what_a_total_may_be(case: dict[str, str], way: Judged) -> None:
     expected = (case["valid"], case["whole"], case["hundredths"], case["caseness"])
-    found = judge_total(case["instrument"], case["total"])
-    assert tuple(shown(getattr(found, name)) for name in _NAMES) == expected
-    assert tuple(map(shown, judged[_code(case["instrument"], case["total"])][:4])) == expected
+    assert tuple(map(shown, way(case["instrument"], case["total"]))) == expected
+
+
+@pytest.mark.parametrize("case", drawn(MEASURES), ids=lambda case: case["instrument"])
+def test_rows_of_thresholds_are_as_in_the_table(case: dict[str, str]) -> None:
+    found = {
+        row["purpose"]: (row["comparator"], row["threshold_value"])
+        for row in definitions("thresholds")
+        if row["instrument_code"] == case["instrument"] and row["authority"] == "nhs_tt"
+    }
+    assert found == {"caseness": (case["comparator"], case["caseness"]), "reliable_change": (">=", case["change"])}
 
 
 def test_python_and_the_warehouse_judge_every_total_alike(judged: dict[str, tuple[Any, ...]]) -> None:
