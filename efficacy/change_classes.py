@@ -78,7 +78,9 @@ def _rules(instrument: str, parameters: Mapping[str, Parameters]) -> list[tuple[
         method = row["method_id"]
 
         def by_index(pairs: pd.DataFrame, method: str = method) -> pd.DataFrame:
-            return combined_change(pairs, method=method, parameters=own)
+            # Without parameters the answer is why not, whoever is asked about: two pairs tell it as well as a million.
+            there = pairs if instrument in parameters else pairs[pairs["pre"].notna() & pairs["post"].notna()].head(2)
+            return combined_change(there, method=method, parameters=own)
 
         rules.append(("combined", method, by_index, "change_class"))
     for row in default_rows("thresholds", instrument):
@@ -102,16 +104,32 @@ def _rules(instrument: str, parameters: Mapping[str, Parameters]) -> list[tuple[
 
 
 def _points(name: str, higher_is: str, points: str) -> tuple[str, str, _Judge, str]:
-    return "anchor", name, lambda pairs: anchor_change(pairs, higher_is=higher_is, points=points), "change_direction"
+    return (
+        "anchor",
+        name,
+        _once_a_pair(lambda pairs: anchor_change(pairs, higher_is=higher_is, points=points)),
+        "change_direction",
+    )
 
 
 def _share(name: str, higher_is: str, share: str) -> tuple[str, str, _Judge, str]:
     return (
         "percentage",
         name,
-        lambda pairs: percentage_change(pairs, higher_is=higher_is, share=share),
+        _once_a_pair(lambda pairs: percentage_change(pairs, higher_is=higher_is, share=share)),
         "change_direction",
     )
+
+
+def _once_a_pair(judge: _Judge) -> _Judge:
+    """Judge each pair of scores once: courses are many, and the pairs they can have are few."""
+
+    def judged(pairs: pd.DataFrame) -> pd.DataFrame:
+        told = judge(pairs.drop_duplicates(["pre", "post"]).reset_index(drop=True))
+        added = [name for name in told.columns if name not in pairs.columns]
+        return pairs.merge(told[["pre", "post", *added]], on=["pre", "post"], how="left")
+
+    return judged
 
 
 def _shares(pairs: pd.DataFrame, judge: _Judge, column: str, method: str | None) -> pd.DataFrame:

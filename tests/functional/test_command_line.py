@@ -114,7 +114,7 @@ def test_score_explain_doctor_and_wrong_calls(tmp_path: Path) -> None:
     assert (found["total_complete_case"], found["total_prorated"], found["severity_band"]) == (None, 12, "moderate")
     told = caseness("explain", "recovery", "--json")
     assert told["formula"] == "recovered / (finished - not at caseness)"
-    assert told["definition_version"] == 1
+    assert told["definition_version"] == 2
     used = [(item["threshold_id"], item["threshold_value"]) for item in told["thresholds"]]
     assert used == [("phq9_nhs_caseness", "10"), ("gad7_nhs_caseness", "8")]
     waits = caseness("explain", "first_treatment_6_weeks", "--json")
