@@ -52,7 +52,7 @@ def whatif_is_a_build(service: Service, switch: str, option: str) -> None:
     assert moved or switch == "threshold_version_date"  # no threshold of these courses has two versions
 
 
-@pytest.mark.parametrize(("switch", "option"), [("scores_after_discharge", "count"), ("change_rule", "children")])
+@pytest.mark.parametrize(("switch", "option"), [("scores_after_discharge", "count")])
 def test_whatif_tells_what_a_build_under_the_option_gives(service: Service, switch: str, option: str) -> None:
     whatif_is_a_build(service, switch, option)
 

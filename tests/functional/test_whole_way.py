@@ -77,6 +77,7 @@ def test_the_generator_is_deterministic(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
+@pytest.mark.slow  # test_life asks the same of a smaller service in every run
 def test_deliveries_in_any_order_build_the_same_marts(tmp_path: Path) -> None:
     """Three deliveries one by one, corrections included, and all at once: the same content."""
     generate(target=tmp_path / "service", people=250, years=1, seed=9)
