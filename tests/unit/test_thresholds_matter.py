@@ -90,7 +90,7 @@ class Warehouse:
                 assert changed is not None
                 assert changed[0] > 0, "the mutation changed no definition"
             for model in self._models:
-                name = f'"{model["schema"]}"."{model["name"]}"'
+                name = f'"{model["schema"]}"."{model["alias"]}"'
                 kind = "view" if model["config"]["materialized"] == "view" else "table"
                 connection.execute(f"drop {kind} {name}")
                 connection.execute(f"create {kind} {name} as {model['compiled_code']}")
