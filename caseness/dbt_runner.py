@@ -192,13 +192,12 @@ def _kept_as(database: Path, target: str) -> str:
 
 def _parsed_file(settings: Settings, database: Path, target: str) -> Path:
     folder = settings.parse_cache or settings.paths.dbt_target
-    return folder / f"{_kept_as(database, target)}-{_project_hash()}.msgpack"
+    return folder / f"{_kept_as(database, target)}-{_project_hash(project_folder())}.msgpack"
 
 
 @cache
-def _project_hash() -> str:
+def _project_hash(project: Path) -> str:
     """Hash of all that a parse depends on: the project's files and place, and the versions of dbt and its adapters."""
-    project = project_folder()
     versions = sorted(
         f"{found.name}={found.version}" for found in distributions() if found.name.lower().startswith("dbt")
     )

@@ -28,7 +28,7 @@ PHQ-2         2     0   3    0     6    worse  14   yes
 GAD-7         7     0   3    0     21   worse  14   yes
 GAD-2         2     0   3    0     6    worse  14   yes
 WSAS          5     0   8    0     40   worse  1    no
-PCL-5         20    0   4    0     80   worse  30   yes
+PCL-5         20    0   4    0     80   worse  30   no
 ISI           7     0   4    0     28   worse  14   no
 WHO-5         5     0   5    0     25   better 14   no
 CORE-10       10    0   4    0     40   worse  7    no
