@@ -330,14 +330,17 @@ def whatif_words(body: dict[str, Any]) -> str:
         lines.append(
             f"  {row['measure_id']}: {_plain_rate(row['as_it_is'])} -> {_plain_rate(row['as_it_would_be'])}{moved}"
         )
-    lines.append(f"  {body['measures_unchanged']} measures would stay as they are; nothing was kept")
+    lines.append(
+        f"  of all {body['measures_of_the_period']} measures of the period {body['measures_changed']} would change; "
+        "nothing was kept"
+    )
     return "\n".join(lines)
 
 
 def _plain_rate(result: dict[str, Any]) -> str:
     if result["rate_percent"] is None:
         return str(result["result_status"]).replace("_", " ")
-    return f"{result['rate_percent']:.1f} % of {result['denominator_count']:,}"
+    return f"{result['rate_percent']:.1f} % = {result['numerator_count']:,} of {result['denominator_count']:,}"
 
 
 def explain_words(body: dict[str, Any]) -> str:
@@ -345,6 +348,8 @@ def explain_words(body: dict[str, Any]) -> str:
     lines = []
     for name, value in body.items():
         if isinstance(value, list):
+            if not value:
+                continue
             lines.append(f"{name.replace('_', ' ')}:")
             lines += ["  " + ", ".join(str(part) for part in item.values() if part) for item in value]
         else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,6 +173,7 @@ def readings(
     period: tuple[dt.date, dt.date],
     until: dt.date,
     most_departures: int | None,
+    without: Collection[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Readings:
     """Compute every reading that departs from the official one in at most ``most_departures`` dimensions.
@@ -180,14 +181,15 @@ def readings(
     ``None`` is all of them, hundreds of thousands.
 
     ``courses`` and ``scores`` as ``screening.pathway.classed`` takes them, ``courses`` with ``first_treatment_date`` as
-    well. ``period``: first and last day of the claim. ``until``: the last day the data speak for. Raises ``KeyError``
-    for a measure without readings.
+    well. ``period``: first and last day of the claim. ``until``: the last day the data speak for. ``without``:
+    dimensions in which no reading departs. Raises ``KeyError`` for a measure without readings.
     """
     say = progress or (lambda message: None)
     official = official_reading(measure_id)
     limit = len(official) if most_departures is None else most_departures
-    shapes = list(_combinations({name: dimensions()[name] for name in _SHAPE}, official, limit))
-    rules = {name: kinds for name, kinds in dimensions().items() if name not in _SHAPE}
+    ways = {name: kinds for name, kinds in dimensions().items() if name not in without}
+    shapes = list(_combinations({name: kinds for name, kinds in ways.items() if name in _SHAPE}, official, limit))
+    rules = {name: kinds for name, kinds in ways.items() if name not in _SHAPE}
     sets = list(_combinations(rules, official, limit))
     placed = _placed(courses, period, until)
     figures: dict[frozenset[Departure], Figure] = {}

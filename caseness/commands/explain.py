@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from caseness.errors import UsageError
@@ -15,9 +16,21 @@ def measure_row(measure: str) -> dict[str, str]:
     for row in rows:
         if row["measure_id"] in (wanted, f"nhs_tt_{wanted}"):
             return row
-    raise UsageError(
-        "there is no measure of this name", remedy="known: " + ", ".join(row["measure_id"] for row in rows)
-    )
+    known = [row["measure_id"] for row in rows]
+    near = [name for name in known if wanted and wanted in name] or difflib.get_close_matches(wanted, known, cutoff=0.5)
+    raise UsageError("there is no measure of this name", remedy="known: " + ", ".join(near or known))
+
+
+def _parameters(row: dict[str, str]) -> list[dict[str, str]]:
+    """Numbers of a measure, of each the newest that is not newer than its definition."""
+    found: dict[str, dict[str, str]] = {}
+    for item in definitions("measure_parameters"):
+        version = int(item["definition_version"])
+        if item["measure_id"] == row["measure_id"] and version <= int(row["definition_version"]):
+            kept = found.get(item["parameter"])
+            if kept is None or int(kept["definition_version"]) < version:
+                found[item["parameter"]] = item
+    return list(found.values())
 
 
 def run_explain(measure: str) -> dict[str, Any]:
@@ -34,7 +47,10 @@ def run_explain(measure: str) -> dict[str, Any]:
         "initial_population_flag": row["initial_population_flag"],
         "denominator_flag": row["denominator_flag"],
         "denominator_exclusion_flag": row["denominator_exclusion_flag"] or None,
+        "denominator_exception_flag": row["denominator_exception_flag"] or None,
         "numerator_flag": row["numerator_flag"],
+        "periods": row["period_kinds"].replace("+", ", "),
+        "is_published": row["is_published"] == "true",
         "higher_is": row["higher_is"],
         "completeness_policy": row["completeness_policy"],
         "caveat": row["caveat"],
@@ -47,6 +63,18 @@ def run_explain(measure: str) -> dict[str, Any]:
         "pathway_rules": [
             {key: item[key] for key in ("rule_id", "comparator", "threshold_value", "unit", "source")} for item in rules
         ],
+        "parameters": [
+            {key: item[key] for key in ("parameter", "comparator", "parameter_value", "unit", "verification", "source")}
+            for item in _parameters(row)
+        ],
+        "exclusion_list": next(
+            (
+                f"{item['exclusion_list_status'].replace('_', ' ')}: {item['source']}"
+                for item in definitions("measure_exclusion_lists")
+                if item["measure_id"] == row["measure_id"]
+            ),
+            None,
+        ),
         "benchmarks": [
             {
                 key: item[key]

@@ -97,6 +97,7 @@ def run_reconcile(
         period=span,
         until=dt.date.fromisoformat(state["rules"]["as_of_date"]),
         most_departures=most_departures,
+        without=_without(period, settings),
         progress=progress,
     )
     body = _found(computed, claim, measure_id)
@@ -182,6 +183,13 @@ def _wilson(figure: Figure) -> tuple[float | None, float | None]:
     ]
     lower, upper = proportion_confint(figure.numerator, figure.denominator, alpha=1 - level, method="wilson")
     return 100 * float(lower), 100 * float(upper)
+
+
+def _without(period: str, settings: Settings) -> tuple[str, ...]:
+    """Dimensions that say nothing: before and after all days there are none, and who has no calendar has no years."""
+    if not dates_are_calendar(settings):
+        return "window", "anchor"
+    return ("window",) if period == "all" else ()
 
 
 def _claim(text: str, denominator: int | None) -> Claim:

@@ -125,7 +125,8 @@ def run_whatif(
             for one in read
         ],
         "measures": rows,
-        "measures_unchanged": sum(before[name] == after[name] for name in before),
+        "measures_of_the_period": len(before),
+        "measures_changed": sum(before[name] != after[name] for name in before),
         "seconds": round(time.monotonic() - started, 2),
     }
 

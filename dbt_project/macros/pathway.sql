@@ -90,6 +90,23 @@ listed as (
     {{ return(['is_waiting_for_treatment', 'is_open_after_treatment']) }}
 {%- endmacro %}
 
+{#- Flags and bands of days as one word, and the joins it takes: rows with the same pattern have the same flags. -#}
+{% macro flag_pattern(rows, clocks) -%}
+    concat(
+            {{ rows }}.flag_word
+            {%- for clock in clocks %},
+            ':', cast(coalesce({{ clock }}_bands.band_code, 0) as varchar(12))
+            {%- endfor %}
+        )
+{%- endmacro %}
+
+{% macro join_bands(rows, clocks) -%}
+    {%- for clock in clocks %}
+    left join bands as {{ clock }}_bands
+        on {{ clock }}_bands.clock = '{{ clock }}' and {{ rows }}.{{ clock }} = {{ clock }}_bands.days_on_clock
+    {%- endfor %}
+{%- endmacro %}
+
 {#- Switches that do not stand at their default, as the results state them. -#}
 {% macro pathway_switches_stated() -%}
     {{ return(var('pathway_switches_stated')) }}

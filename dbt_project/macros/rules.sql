@@ -96,6 +96,24 @@
     case when {{ policy }} <> 'mncm_integer' or {{ totals }}.is_in_range then {{ totals }}.total_value end
 {%- endmacro %}
 
+{#- The counts of a result and its rate: null, never zero, where they cannot be told. -#}
+{% macro result_columns(is_rate_told) -%}
+    cast(case when is_computable then initial_population_count end as bigint) as initial_population_count,
+        cast(case when is_computable then stated_denominator_count - denominator_exclusion_count end as bigint)
+            as denominator_count,
+        cast(case when is_computable then denominator_exclusion_count end as bigint) as denominator_exclusion_count,
+        cast(case when is_computable then numerator_count end as bigint) as numerator_count,
+        cast(
+            case
+                when {{ is_rate_told }}
+                    then {{ caseness.measure_rate_percent(
+                        'numerator_count', 'stated_denominator_count', 'denominator_exclusion_count'
+                    ) }}
+            end
+            as double
+        ) as rate_percent
+{%- endmacro %}
+
 {#- Bounds of the Wilson interval of a rate in percent: Wilson 1927, JASA 22:209-212. Null where nobody is in it. They hold the
     rate and stay within 0 and 100, which a last binary digit could miss. -#}
 {% macro wilson_bound_percent(sign, numerator, denominator, quantile) -%}

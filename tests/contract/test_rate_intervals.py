@@ -48,7 +48,7 @@ def test_nobody_has_no_interval() -> None:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """Twelve people seen in 2026, seven of them screened."""
+    """Twelve people seen in 2026, seven of them screened; the data hold the first half of the year."""
     folder = tmp_path_factory.mktemp("intervals")
     service = Service(folder / "home")
     streams: dict[str, list[dict[str, object]]] = {}
@@ -61,7 +61,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
         for stream, rows in record.rows.items():
             streams.setdefault(stream, []).extend(rows)
     assert service.deliver(folder / "in", streams)["rows_quarantined"] == 0
-    service.build()
+    service.build(measurement_periods=["2026-01-01/2026-06-30"])
     return service
 
 
@@ -70,14 +70,16 @@ def test_the_warehouse_gives_every_rate_its_interval(service: Service) -> None:
         float(row["rule_value"]) for row in definitions("analysis_rules") if row["rule_id"] == "confidence_level"
     )
     rows = service.ask(
-        "select measure_id, result_status, numerator_count, denominator_count, rate_percent, rate_lower_percent, "
-        "rate_upper_percent from marts.measure_results"
+        "select measure_id, period_id, result_status, numerator_count, denominator_count, rate_percent, "
+        "rate_lower_percent, rate_upper_percent from marts.measure_results"
     )
-    has_rate = ("computed", "partial_period")
-    found = {row[0]: row[2:4] for row in rows if row[1] in has_rate}
-    assert found == {"hedis_dsf_e_screening": (7, 12)}
-    for _, status, numerator, denominator, rate, *bounds in rows:
-        if status in has_rate:
+    counted = {(name, period): (status, *counts) for name, period, status, *counts, _, _, _ in rows if counts[1]}
+    assert counted == {
+        ("hedis_dsf_e_screening", "custom_2026-01-01_2026-06-30"): ("computed", 7, 12),
+        ("hedis_dsf_e_screening", "cy_2026"): ("partial_period", 7, 12),  # counts so far; who was not screened may be
+    }
+    for _, _, status, numerator, denominator, rate, *bounds in rows:
+        if status == "computed":
             expected = proportion_confint(numerator, denominator, alpha=1 - level, method="wilson")
             assert bounds == pytest.approx([100 * bound for bound in expected], abs=1e-9)
             assert bounds[0] < rate < bounds[1]

@@ -63,22 +63,11 @@ final as (
         period_id,
         period_start,
         period_end,
-        cast(case when is_computable then initial_population_count end as bigint) as initial_population_count,
-        cast(case when is_computable then stated_denominator_count - denominator_exclusion_count end as bigint)
-            as denominator_count,
-        cast(case when is_computable then denominator_exclusion_count end as bigint) as denominator_exclusion_count,
-        cast(case when is_computable then numerator_count end as bigint) as numerator_count,
-        cast(
-            case
-                when is_computable
-                    then {{ measure_rate_percent('numerator_count', 'stated_denominator_count', 'denominator_exclusion_count') }}
-            end
-            as double
-        ) as rate_percent,
+        {{ result_columns('is_computable and not has_open_windows') }},
         {%- for name, sign in [('lower', '-'), ('upper', '+')] %}
         cast(
             case
-                when is_computable
+                when is_computable and not has_open_windows
                     then {{ wilson_bound_percent(
                         sign, 'numerator_count', 'stated_denominator_count - denominator_exclusion_count', 'normal_quantile'
                     ) }}
@@ -88,7 +77,7 @@ final as (
         {%- endfor %}
         case
             when not is_computable then 'not_computable'
-            -- Whose window is still open, or began before the data, would count as failed: no rate of the period yet.
+            -- Whose window is still open, or began before the data, would count as failed: counts so far, and no rate.
             when has_open_windows and stated_denominator_count - denominator_exclusion_count > 0 then 'partial_period'
             when stated_denominator_count - denominator_exclusion_count > 0 then 'computed'
             else 'no_denominator'

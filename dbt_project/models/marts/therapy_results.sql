@@ -55,18 +55,7 @@ final as (
         period_id,
         period_start,
         period_end,
-        cast(case when is_computable then initial_population_count end as bigint) as initial_population_count,
-        cast(case when is_computable then stated_denominator_count - denominator_exclusion_count end as bigint)
-            as denominator_count,
-        cast(case when is_computable then denominator_exclusion_count end as bigint) as denominator_exclusion_count,
-        cast(case when is_computable then numerator_count end as bigint) as numerator_count,
-        cast(
-            case
-                when is_computable
-                    then {{ measure_rate_percent('numerator_count', 'stated_denominator_count', 'denominator_exclusion_count') }}
-            end
-            as double
-        ) as rate_percent,
+        {{ result_columns('is_computable') }},
         case
             when not is_computable then 'not_computable'
             when stated_denominator_count - denominator_exclusion_count > 0 then 'computed'

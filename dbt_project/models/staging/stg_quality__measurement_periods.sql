@@ -9,8 +9,8 @@ final as (
         period_label,
         period_start,
         period_end,
-        -- The build says in the label that the data hold only a part of the period.
-        period_label like '%(part)%' as is_partial
+        -- The data hold only a part of it: the build says so in the label, and a user's own may end after them.
+        period_label like '%(part)%' or period_end > {{ as_of_date() }} as is_partial
     from source
 )
 
