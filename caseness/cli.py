@@ -472,7 +472,8 @@ def score(
     context: typer.Context,
     instrument: Annotated[str, typer.Argument(help="For example PHQ-9.")],
     answers: Annotated[
-        str | None, typer.Argument(help="a1,a2,...: scored values (reversed items already turned), or missing, refused, na, not_asked.")
+        str | None,
+        typer.Argument(help="a1,a2,...: scored values (reversed items turned), or missing, refused, na, not_asked."),
     ] = None,
     total: Annotated[str | None, typer.Option(help="A total that came without answers.")] = None,
     sex: Annotated[str | None, typer.Option(help="male or female, for the cuts that depend on it.")] = None,
