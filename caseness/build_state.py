@@ -1,4 +1,5 @@
-"""What the current build was made from, and whether ``current.duckdb`` is the file that the last build wrote."""
+"""What the current build was made from, whether ``current.duckdb`` is the file that the last build wrote, and the build
+before it, which the next delivery is added to."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ from caseness.errors import DamagedHomeError, NotReadyError
 from caseness.faults import fault_point
 from caseness.settings import Settings
 
+# Where one of these changed since a build, everyone is transformed anew.
+RULES_OF_EVERYONE = ("definitions_hash", "value_sets", "date_form", "pathway_switches")
 _CHANGED = "current.duckdb was cut or changed after the build wrote it"
 _BUILD_ANEW = "run `caseness build --full-refresh`, which makes the build anew from the parts"
 
@@ -84,6 +87,52 @@ def fault_of_current(settings: Settings, state: dict[str, Any], *, is_deep: bool
     return ""
 
 
+def base_of_next(settings: Settings, state: dict[str, Any], target: Path) -> dict[str, Any]:
+    """Put at ``target`` a build to add the newest deliveries to, and give what it was made from.
+
+    It is the one before the current where that was kept, is unharmed and follows the same rules: it misses the
+    deliveries of one more build, but is nobody's any more and need not be copied. Else it is a copy of the current one.
+    """
+    paths = settings.paths
+    previous = _state_of_previous(settings)
+    paths.previous_state.unlink(missing_ok=True)  # from here on it is no build that is kept
+    if previous and is_followed_by(previous, state) and _sha256(paths.previous) == previous["sha256"]:
+        os.replace(paths.previous, target)
+        if warehouse.is_free(target):
+            return previous
+        warehouse.remove_database(target)
+    warehouse.remove_database(paths.previous)
+    copied(settings, state, target)
+    return state
+
+
+def _state_of_previous(settings: Settings) -> dict[str, Any]:
+    """What the build before the current one was made from; empty where it was not kept, or is still the current one."""
+    paths = settings.paths
+    try:
+        state = _read(paths.previous_state)
+        is_whole = bool(state) and paths.previous.stat().st_size == state["bytes"]
+        return state if is_whole and not paths.previous.samefile(paths.current) else {}
+    except (DamagedHomeError, FileNotFoundError, KeyError):
+        return {}
+
+
+def is_followed_by(earlier: dict[str, Any], later: dict[str, Any]) -> bool:
+    """Whether the deliveries of ``later`` may be added to what ``earlier`` made: same rules, nobody removed since."""
+    return (
+        all(earlier["rules"].get(name) == later["rules"].get(name) for name in RULES_OF_EVERYONE)
+        and earlier.get("erasures", 0) == later.get("erasures", 0)
+        and earlier.get("deidentification") == later.get("deidentification")
+        and set(earlier["load_ids"]) <= set(later["load_ids"])
+    )
+
+
+def remove_previous(settings: Settings) -> None:
+    """Remove the build before the current one; the state goes first, so that nothing is added to half of it."""
+    settings.paths.previous_state.unlink(missing_ok=True)
+    warehouse.remove_database(settings.paths.previous)
+
+
 def copied(settings: Settings, state: dict[str, Any], target: Path) -> None:
     """Copy the current build for the next step, checking on the way that it is what the build wrote."""
     fault = fault_of_current(settings, state, is_deep=False)
@@ -103,15 +152,37 @@ def verified(settings: Settings, state: dict[str, Any]) -> Path:
 
 
 def put_in_place(settings: Settings, built: Path, state: dict[str, Any]) -> None:
-    """Rename a finished database over the current one, and then what it was made from."""
+    """Rename a finished database over the current one, and then what it was made from.
+
+    The one it takes the place of is kept where the next delivery can be added to it: under a second name first, and
+    with a state of its own, without which it counts for nothing, when the new one is in place.
+    """
     paths = settings.paths
     whole = {**state, "bytes": built.stat().st_size, "sha256": _sha256(built)}
+    replaced = _replaced(settings, whole)
     journal.write_atomically(paths.next_build_state, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
     fault_point("build_finished")
+    remove_previous(settings)
+    if replaced:
+        os.link(paths.current, paths.previous)
+        fault_point("previous_linked")
     warehouse.take_place(built, paths.current)
     fault_point("build_in_place")
+    if replaced:
+        journal.write_atomically(paths.previous_state, orjson.dumps(replaced, option=orjson.OPT_INDENT_2))
+        fault_point("previous_stated")
     os.replace(paths.next_build_state, paths.build_state)
     journal.fsync_folder(paths.build)
+
+
+def _replaced(settings: Settings, state: dict[str, Any]) -> dict[str, Any]:
+    """The state of the current build, where it is worth keeping beside the one that follows; else nothing."""
+    try:
+        current = read_build_state(settings) if settings.keep_previous_build else {}
+    except DamagedHomeError:
+        return {}
+    is_kept = "sha256" in current and is_followed_by(current, state)
+    return current if is_kept and not fault_of_current(settings, current, is_deep=False) else {}
 
 
 def remove_build(settings: Settings) -> None:
@@ -120,6 +191,7 @@ def remove_build(settings: Settings) -> None:
     for path in (paths.next_build_state, paths.build_state):
         path.unlink(missing_ok=True)
     warehouse.remove_database(paths.current)
+    remove_previous(settings)
 
 
 def _sha256(path: Path) -> str:

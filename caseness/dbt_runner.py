@@ -22,6 +22,7 @@ from caseness.pathway_switches import chosen_switches, stated
 from caseness.settings import Settings
 
 _MADE_BY_DBT = "partial_parse.msgpack"
+_SLOWEST = 8
 
 
 class TransformError(CasenessError):
@@ -37,6 +38,13 @@ class DbtSummary:
     nodes: dict[str, int]
     seconds: float
     slowest: list[tuple[str, float]]
+
+    def with_more(self, later: DbtSummary) -> DbtSummary:
+        """Both of two commands as one."""
+        kinds = {*self.nodes, *later.nodes}
+        slowest = sorted((*self.slowest, *later.slowest), key=lambda item: -item[1])[:_SLOWEST]
+        nodes = {kind: self.nodes.get(kind, 0) + later.nodes.get(kind, 0) for kind in sorted(kinds)}
+        return DbtSummary(nodes, self.seconds + later.seconds, slowest)
 
 
 def project_folder() -> Path:
@@ -150,6 +158,18 @@ def run_dbt(
     return _summary(outcome)
 
 
+def models_by_person(settings: Settings, schema: str) -> list[str]:
+    """Tables of a schema that a delivery changes for the people it touches alone, as a home knew them last."""
+    manifest = json.loads((settings.paths.dbt_target / "manifest.json").read_text(encoding="utf-8"))
+    return sorted(
+        node["name"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        and node["schema"] == schema
+        and node["config"]["materialized"] == "incremental"
+    )
+
+
 def _parsed(settings: Settings, database: Path, target: str) -> Any:
     """The project as dbt parsed it for an earlier command, or nothing: parsing takes longer than a small build.
 
@@ -233,7 +253,7 @@ def _summary(outcome: Any) -> DbtSummary:
         kind = str(result.node.resource_type)
         nodes[kind] = nodes.get(kind, 0) + 1
     slowest = sorted(((result.node.name, result.execution_time) for result in results), key=lambda item: -item[1])
-    return DbtSummary(nodes, sum(result.execution_time for result in results), slowest[:8])
+    return DbtSummary(nodes, sum(result.execution_time for result in results), slowest[:_SLOWEST])
 
 
 def _first_line(message: str | None) -> str:

@@ -120,6 +120,11 @@ class Settings(BaseSettings):
         default=3600, ge=1, description="Longest time one file's reader may take; after it the file is refused."
     )
 
+    keep_previous_build: bool = Field(
+        default=True,
+        description="Whether the build before the current one stays, at the price of its space: the next deliveries "
+        "are added to it, where a large build would have to be copied first.",
+    )
     parse_cache: Path | None = Field(
         default=None,
         description="Folder where the parsed models are kept for several homes. Unset: each home keeps its own.",
@@ -174,8 +179,8 @@ class Settings(BaseSettings):
 class HomePaths:
     """The layout of a home folder. Pure names: nothing is created here.
 
-    ``landing`` parts and manifests, ``build`` the current warehouse and the result tables of check and evaluate,
-    ``releases``, ``journal``, ``quarantine``, ``keys``, ``logs``.
+    ``landing`` parts and manifests, ``build`` the current warehouse, the one before it and the result tables of check
+    and evaluate, ``releases``, ``journal``, ``quarantine``, ``keys``, ``logs``.
     """
 
     def __init__(self, home: Path) -> None:
@@ -194,6 +199,8 @@ class HomePaths:
         self.current = self.build / "current.duckdb"
         self.build_state = self.build / "current.json"
         self.next_build_state = self.build / "next.json"
+        self.previous = self.build / "previous.duckdb"
+        self.previous_state = self.build / "previous.json"
         self.results = self.build / "results"
         self.dbt_target = self.build / "dbt"
         self.periods = home / "measurement_periods.csv"

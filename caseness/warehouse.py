@@ -256,6 +256,17 @@ def working_copy(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
+def is_free(path: Path) -> bool:
+    """Whether a database can be opened for writing: no reader has kept it open since it was the current one."""
+    import duckdb
+
+    try:
+        duckdb.connect(str(path)).close()
+    except duckdb.Error:
+        return False
+    return True
+
+
 def take_place(built: Path, current: Path) -> None:
     """Rename a finished database over the current one, durably. A leftover write-ahead log refuses the swap."""
     wal = built.with_name(built.name + ".wal")

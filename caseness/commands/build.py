@@ -18,10 +18,9 @@ from typing import Any
 import duckdb
 
 import ingestion
-from caseness import __version__, build_state, journal, value_sets, warehouse
-from caseness.build_state import definitions_hash, read_build_state
-from caseness.content import content_hash
-from caseness.dbt_runner import run_dbt
+from caseness import __version__, build_state, content, journal, value_sets, warehouse
+from caseness.build_state import RULES_OF_EVERYONE, definitions_hash, read_build_state
+from caseness.dbt_runner import DbtSummary, models_by_person, run_dbt
 from caseness.errors import NotReadyError, UsageError
 from caseness.pathway_switches import chosen_switches
 from caseness.settings import Deidentification, Settings
@@ -33,9 +32,10 @@ Progress = Callable[[str], None]
 _FINANCIAL_YEAR_START_MONTH = 4
 _CONFIDENCE_RULE = "confidence_level"
 _PERIOD_COLUMNS = ("period_id", "period_kind", "period_label", "period_start", "period_end")
-# Where one of these changed since the current build, everyone is transformed anew.
+_TOUCHED = "+int_people_touched"
+_OF_TOUCHED_PEOPLE = "person_id in (select person_id from intermediate.int_people_touched)"
 _WITHOUT_SEEDS = ("--exclude-resource-type", "seed")
-_RULES_OF_EVERYONE = ("definitions_hash", "value_sets", "date_form", "pathway_switches")
+_TESTS_OF_ALL_THEY_READ = ("--indirect-selection", "cautious")
 _SERVICE_DATES = (
     ("referrals", "referral_received_date"),
     ("referrals", "discharge_date"),
@@ -135,31 +135,26 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
     }
     is_full = (
         "sha256" not in state
-        or any(state["rules"].get(name) != rules[name] for name in _RULES_OF_EVERYONE)
+        or any(state["rules"].get(name) != rules[name] for name in RULES_OF_EVERYONE)
         or state.get("erasures", 0) < erasures
         or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
     )
-    known = set() if is_full else set(state["load_ids"])
     if is_full:
         warehouse.remove_database(building)
+        base: dict[str, Any] = {}
     else:
-        build_state.copied(settings, state, building)
+        base = build_state.base_of_next(settings, state, building)
+    known = set(base.get("load_ids", []))
     say("transforming everyone" if is_full else "transforming the people the new deliveries touch")
     with warehouse.writer(building, settings) as connection:
         _create_views(connection, parts, settings)
         _create_periods(connection, periods)
         _create_quantiles(connection)
         _create_touched(connection, parts, known, settings)
-    summary = run_dbt(
-        # Definitions are rows of a build already, unless it is made anew.
-        ["build", "--exclude", "tag:publication", *(["--full-refresh"] if is_full else _WITHOUT_SEEDS)],
-        database=building,
-        settings=settings,
-        variables={"as_of_date": as_of_date.isoformat(), "dates_are_calendar": dates_are_calendar(settings)},
-    )
+    summary, sums = _transformed(settings, building, as_of_date, base)
     with warehouse.writer(building, settings) as connection:
         rows = _mart_rows(connection)
-        hash_of_content = content_hash(connection)
+    hash_of_content = content.hash_of(sums)
     build_id = _build_id(rules, loads, erasures)
     new_state = {
         "build_id": build_id,
@@ -169,6 +164,7 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
         "deidentification": settings.deidentification.value,
         "erasures": erasures,
         "content_hash": hash_of_content,
+        "content": {table: found.as_json() for table, found in sums.items()},
     }
     build_state.put_in_place(settings, building, new_state)
     journal.append(
@@ -190,6 +186,41 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
         nodes=summary.nodes,
         slowest=[(name, round(seconds, 2)) for name, seconds in summary.slowest],
     )
+
+
+def _transformed(
+    settings: Settings, building: Path, as_of_date: dt.date, base: dict[str, Any]
+) -> tuple[DbtSummary, dict[str, content.TableSums]]:
+    """Run the models; what ran, and the sums of the marts. ``base`` is what the database was made from so far.
+
+    Where deliveries are added to a base, tables by person are not read again for the people nobody touched: what the
+    touched ones came to before is taken from the sums of the base, and what they come to now is added.
+    """
+    variables = {
+        "as_of_date": as_of_date.isoformat(),
+        "dates_are_calendar": dates_are_calendar(settings),
+        "is_for_touched_people": bool(base),
+    }
+
+    def run(*words: str) -> DbtSummary:
+        return run_dbt(["build", *words], database=building, settings=settings, variables=variables)
+
+    if not base:
+        summary = run("--exclude", "tag:publication", "--full-refresh")
+        with warehouse.writer(building, settings) as connection:
+            return summary, content.table_sums(connection)
+    # Definitions are rows of the base already. A test runs once, with the last of the models that it reads.
+    first = run("--select", _TOUCHED, *_WITHOUT_SEEDS, *_TESTS_OF_ALL_THEY_READ)
+    by_person = [table for table in models_by_person(settings, content.SCHEMA) if table in base.get("content", {})]
+    with warehouse.writer(building, settings) as connection:
+        before = content.table_sums(connection, by_person, where=_OF_TOUCHED_PEOPLE)
+    second = run("--exclude", "tag:publication", _TOUCHED, *_WITHOUT_SEEDS, *_TESTS_OF_ALL_THEY_READ)
+    with warehouse.writer(building, settings) as connection:
+        after = content.table_sums(connection, by_person, where=_OF_TOUCHED_PEOPLE)
+        sums = content.table_sums(connection, set(content.tables(connection)) - set(by_person))
+    for table in by_person:
+        sums[table] = content.TableSums.from_json(base["content"][table]) - before[table] + after[table]
+    return first.with_more(second), sums
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], settings: Settings) -> None:

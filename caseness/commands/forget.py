@@ -64,6 +64,7 @@ def run_forget(
         others = [version for version in key_versions_of(manifest.entries()) if version != _key_version(token)]
         has_stale_build = _has_stale_build(settings)
         shutil.rmtree(paths.temporary, ignore_errors=True)
+        build_state.remove_previous(settings)
         if has_stale_build:
             for folder in (paths.dbt_target, paths.results):
                 shutil.rmtree(folder, ignore_errors=True)

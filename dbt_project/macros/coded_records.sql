@@ -14,20 +14,14 @@ linked as (
     select * from {{ ref('int_people_linked') }}
 ),
 
+{{ statements_of_touched_people(record_id) }},
+
 owned as (
     select
-        statements.*,
-        coalesce(linked.person_id, statements.person_token) as person_id
-    from statements
-    left join linked on statements.person_token = linked.person_token
-),
-
--- All statements of a touched person's records, whoever they name: a correction may move a record to another person.
-touched as (
-    select * from owned
-    {% if is_incremental() -%}
-        where {{ record_id }} in (select {{ record_id }} from owned {{ where_touched() }})
-    {%- endif %}
+        stated.*,
+        coalesce(linked.person_id, stated.person_token) as person_id
+    from stated
+    left join linked on stated.person_token = linked.person_token
 ),
 
 ranked as (
@@ -39,7 +33,7 @@ ranked as (
         row_number() over (
             partition by {{ record_id }}, {{ code_columns | join(', ') }} order by {{ latest_statement_first() }}
         ) as code_rank
-    from touched
+    from owned
 ),
 
 kept as (

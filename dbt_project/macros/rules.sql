@@ -8,6 +8,17 @@
     end
 {%- endmacro %}
 
+{#- The threshold of a purpose that is in force on the day of a row, under the purpose's name; `thresholds` are the rows to
+    choose from, one in force for each instrument, purpose and day. -#}
+{% macro join_threshold(purpose, rows) -%}
+    left join thresholds as {{ purpose }}
+        on
+            {{ purpose }}.purpose = '{{ purpose }}'
+            and {{ rows }}.instrument_code = {{ purpose }}.instrument_code
+            and {{ rows }}.answered_local_date >= {{ purpose }}.valid_from
+            and {{ rows }}.answered_local_date <= coalesce({{ purpose }}.valid_to, {{ rows }}.answered_local_date)
+{%- endmacro %}
+
 {#- A number of points in whole hundredths, so that decimals of a total and of a threshold meet exactly. -#}
 {% macro hundredths(number) -%}
     cast(round(({{ number }}) * 100.0) as integer)

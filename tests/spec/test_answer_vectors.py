@@ -21,7 +21,7 @@ from tests.fixtures.service import Service
 
 ITEMS = {"PHQ-9": 9, "GAD-7": 7}
 # From int_answers_current on; views are found by name and need no second run.
-_MODELS = ("int_responses_current", "int_assessments_scored", "int_assessments_assigned", "assessments")
+_MODELS = ("int_assessments_assigned", "assessments")
 
 
 def vectors(instrument: str) -> np.ndarray:

@@ -5,6 +5,14 @@
     pre_hook="{{ delete_touched_people() }}"
 ) }}
 
+{%- set scored_columns = [
+    'contact_id', 'definition_version', 'answered_at', 'answered_local_date', 'response_status', 'items_expected',
+    'items_answered', 'items_missing', 'items_refused', 'items_not_applicable', 'items_invalid', 'answered_sum',
+    'greatest_possible_total', 'total_complete_case', 'total_prorated', 'prorated_numerator', 'prorated_denominator',
+    'submitted_total', 'measure_total', 'measure_total_hundredths', 'measure_total_basis', 'caseness_value', 'is_prorated',
+    'is_complete', 'is_valid', 'has_total_mismatch', 'risk_item_status'
+] %}
+
 with assessments as (
     select * from {{ ref('int_assessments_scored') }}
     {{ where_touched() }}
@@ -49,7 +57,9 @@ placed as (
         assessments.response_id,
         assessments.instrument_code,
         assessments.person_id,
-        assessments.answered_local_date,
+        {%- for column in scored_columns %}
+        assessments.{{ column }},
+        {%- endfor %}
         stated.referral_id is not null as is_stated,
         assessments.referral_id is not null and stated.referral_id is null as is_stated_wrongly,
         coalesce(stated.referral_id, by_date.referral_id) as referral_id,
@@ -82,6 +92,9 @@ final as (
         instrument_code,
         person_id,
         referral_id,
+        {%- for column in scored_columns %}
+        {{ column }},
+        {%- endfor %}
         case
             when is_stated then 'stated'
             when is_stated_wrongly then 'stated_wrongly'

@@ -1,11 +1,13 @@
-{{ config(materialized="view") }}
+{{ config(materialized="ephemeral") }}
 
 with assessments as (
-    select * from {{ ref('int_assessments_scored') }}
+    select * from {{ ref('int_assessments_valued') }}
+    {{ where_touched() }}
 ),
 
 items as (
     select * from {{ ref('int_items_scored') }}
+    {{ where_touched() }}
 ),
 
 algorithms as (
@@ -18,7 +20,7 @@ outcomes as (
 
 scales as (
     select * from {{ ref('int_scales_scored') }}
-    where minimum_symptoms is not null
+    {{ where_touched() }} {{ 'and' if is_incremental() else 'where' }} minimum_symptoms is not null
 ),
 
 cluster_outcomes as (
@@ -70,9 +72,7 @@ counted as (
 -- An outcome needs every answer the algorithm asks for: a missing one is not the absence of a symptom.
 final as (
     select
-        assessments.response_id,
-        assessments.instrument_code,
-        assessments.person_id,
+        assessments.*,
         case
             when cluster_outcomes.outcome is not null
                 then case

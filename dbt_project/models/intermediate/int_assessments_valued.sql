@@ -1,7 +1,7 @@
 {{ config(materialized="view") }}
 
 with assessments as (
-    select * from {{ ref('int_assessments_scored') }}
+    select * from {{ ref('int_assessments_assigned') }}
 ),
 
 -- The exact value as a fraction: whole for a complete or submitted total, prorated otherwise.

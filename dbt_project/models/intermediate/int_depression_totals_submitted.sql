@@ -10,9 +10,19 @@ with totals as (
     {{ where_touched() }}
 ),
 
-assessments as (
-    select * from {{ ref('int_assessments_scored') }}
+assessments_assigned as (
+    select * from {{ ref('int_assessments_assigned') }}
     {{ where_touched() }}
+),
+
+-- A form without items has none that is missing.
+assessments as (
+    select
+        response_id,
+        instrument_code,
+        items_answered < items_expected as has_missing_items
+    from assessments_assigned
+    where answered_sum is not null
 ),
 
 events as (
@@ -57,9 +67,7 @@ as_totals as (
         totals.answered_local_date,
         instruments.total_min,
         instruments.total_max,
-        coalesce(
-            assessments.answered_sum is not null and assessments.items_answered < assessments.items_expected, false
-        ) as has_missing_items
+        coalesce(assessments.has_missing_items, false) as has_missing_items
     from totals
     inner join instruments on totals.instrument_code = instruments.instrument_code
     inner join concepts

@@ -6,11 +6,6 @@
 ) }}
 
 with assessments as (
-    select * from {{ ref('int_assessments_scored') }}
-    {{ where_touched() }}
-),
-
-assigned as (
     select * from {{ ref('int_assessments_assigned') }}
     {{ where_touched() }}
 ),
@@ -23,11 +18,11 @@ contacts as (
 -- A submitted total stands under either policy; where items alone arrived, each policy says what they come to.
 totalled as (
     select
-        assigned.referral_id,
-        assigned.person_id,
-        assigned.is_after_discharge,
-        assigned.is_follow_up,
-        assigned.is_score_counted,
+        assessments.referral_id,
+        assessments.person_id,
+        assessments.is_after_discharge,
+        assessments.is_follow_up,
+        assessments.is_score_counted,
         assessments.instrument_code,
         assessments.response_id,
         assessments.answered_at,
@@ -44,11 +39,7 @@ totalled as (
             else {{ hundredths('assessments.total_prorated') }}
         end as hundredths_prorated
     from assessments
-    inner join assigned
-        on
-            assessments.response_id = assigned.response_id
-            and assessments.instrument_code = assigned.instrument_code
-    where assigned.referral_id is not null and assessments.response_status <> 'in_progress'
+    where assessments.referral_id is not null and assessments.response_status <> 'in_progress'
 ),
 
 -- Totals with decimals are whole in hundredths only. A form with neither a total nor a fault says nothing; one with a fault is an attempt, which blocks a last score.

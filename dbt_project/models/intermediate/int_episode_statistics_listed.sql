@@ -1,6 +1,6 @@
 {{ config(materialized="view") }}
 
-with episodes as (
+with flagged as (
     select * from {{ ref('int_episodes_flagged') }}
 ),
 
@@ -8,13 +8,13 @@ contacts as (
     select * from {{ ref('int_episodes_contacts') }}
 ),
 
+referrals as (
+    select * from {{ ref('int_referrals_current') }}
+),
+
 internet_contacts as (
     select * from {{ ref('int_contacts_therapies') }}
     where therapy_type = 'internet_enabled_therapy' and is_treatment and is_of_its_referral
-),
-
-anchors as (
-    select * from {{ ref('int_episode_anchors_listed') }}
 ),
 
 internet_minutes as (
@@ -26,12 +26,29 @@ internet_minutes as (
     group by referral_id
 ),
 
+episodes as (
+    select
+        flagged.referral_id,
+        flagged.has_finished_course,
+        flagged.has_started_treatment,
+        flagged.days_to_first_treatment,
+        referrals.discharge_date,
+        contacts.first_treatment_date,
+        contacts.last_treatment_date,
+        contacts.treatment_contacts,
+        contacts.treatment_minutes,
+        contacts.timed_treatment_contacts
+    from flagged
+    inner join contacts on flagged.referral_id = contacts.referral_id
+    inner join referrals on flagged.referral_id = referrals.referral_id
+),
+
 -- What each referral adds above and below the line of each mean.
 by_referral as (
     select
         'mean_wait_to_first_treatment_finished' as statistic_id,
         referral_id,
-        'discharge_date' as period_anchor,
+        discharge_date as anchor_date,
         days_to_first_treatment as numerator_value,
         1 as denominator_value
     from episodes
@@ -40,7 +57,7 @@ by_referral as (
     select
         'mean_wait_to_first_treatment_entered' as statistic_id,
         referral_id,
-        'first_treatment_date' as period_anchor,
+        first_treatment_date as anchor_date,
         days_to_first_treatment as numerator_value,
         1 as denominator_value
     from episodes
@@ -48,38 +65,35 @@ by_referral as (
     union all
     select
         'mean_treatment_contacts' as statistic_id,
-        episodes.referral_id,
-        'discharge_date' as period_anchor,
-        contacts.treatment_contacts as numerator_value,
+        referral_id,
+        discharge_date as anchor_date,
+        treatment_contacts as numerator_value,
         1 as denominator_value
     from episodes
-    inner join contacts on episodes.referral_id = contacts.referral_id
-    where episodes.has_finished_course
+    where has_finished_course
     union all
     select
         'mean_days_between_treatments' as statistic_id,
-        episodes.referral_id,
-        'discharge_date' as period_anchor,
-        {{ days_between('contacts.first_treatment_date', 'contacts.last_treatment_date') }} as numerator_value,
-        contacts.treatment_contacts - 1 as denominator_value
+        referral_id,
+        discharge_date as anchor_date,
+        {{ days_between('first_treatment_date', 'last_treatment_date') }} as numerator_value,
+        treatment_contacts - 1 as denominator_value
     from episodes
-    inner join contacts on episodes.referral_id = contacts.referral_id
-    where episodes.has_finished_course and contacts.treatment_contacts > 1
+    where has_finished_course and treatment_contacts > 1
     union all
     select
         'mean_contact_minutes' as statistic_id,
-        episodes.referral_id,
-        'discharge_date' as period_anchor,
-        contacts.treatment_minutes as numerator_value,
-        contacts.timed_treatment_contacts as denominator_value
+        referral_id,
+        discharge_date as anchor_date,
+        treatment_minutes as numerator_value,
+        timed_treatment_contacts as denominator_value
     from episodes
-    inner join contacts on episodes.referral_id = contacts.referral_id
-    where episodes.has_finished_course and contacts.timed_treatment_contacts > 0
+    where has_finished_course and timed_treatment_contacts > 0
     union all
     select
         'mean_internet_therapy_minutes' as statistic_id,
         episodes.referral_id,
-        'discharge_date' as period_anchor,
+        episodes.discharge_date as anchor_date,
         internet_minutes.total_minutes as numerator_value,
         1 as denominator_value
     from episodes
@@ -87,25 +101,31 @@ by_referral as (
     where episodes.has_finished_course
 ),
 
-final as (
+-- A referral is once in each mean; in a count of sessions it is as often as it had one.
+listed as (
     select
-        by_referral.statistic_id,
-        by_referral.referral_id,
-        anchors.anchor_date,
-        by_referral.numerator_value,
-        by_referral.denominator_value
+        statistic_id,
+        referral_id,
+        anchor_date,
+        numerator_value,
+        denominator_value,
+        true as is_once_a_referral
     from by_referral
-    inner join anchors
-        on by_referral.referral_id = anchors.referral_id and by_referral.period_anchor = anchors.period_anchor
     union all
     select
         'internet_therapy_sessions' as statistic_id,
         referral_id,
         contact_local_date as anchor_date,
         1 as numerator_value,
-        1 as denominator_value
+        1 as denominator_value,
+        false as is_once_a_referral
     from internet_contacts
-    where contact_local_date <= {{ as_of_date() }}
+),
+
+-- What is dated after the day the data speak for has not happened yet.
+final as (
+    select * from listed
+    where anchor_date <= {{ as_of_date() }}
 )
 
 select * from final

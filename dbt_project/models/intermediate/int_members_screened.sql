@@ -81,7 +81,7 @@ screens as (
             or (totals.is_phq9 and thresholds.instrument_code = 'PHQ-9')
     inner join measures
         on concat(' ', measures.threshold_ids, ' ') like concat('% ', thresholds.threshold_id, ' %')
-    where totals.total_value is not null
+    where totals.total_value is not null and totals.person_id in (select person_id from seen)
 ),
 
 in_time as (

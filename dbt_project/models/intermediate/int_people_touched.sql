@@ -9,22 +9,27 @@ with delivered as (
     select person_token from {{ ref('stg_quality__touched_people') }}
 ),
 {% for model, key in keyed %}
-owners_{{ loop.index }} as (
-    select distinct
+statements_{{ loop.index }} as (
+    select
         {{ key }} as key_id,
         coalesce(person_token, 'unlinked') as person_token
     from {{ ref(model) }}
 ),
+
+keys_{{ loop.index }} as (
+    select statements_{{ loop.index }}.key_id
+    from statements_{{ loop.index }}
+    inner join delivered on statements_{{ loop.index }}.person_token = delivered.person_token
+),
 {% endfor %}
--- Whoever a delivered row names, and whoever an earlier statement of the same row named.
+-- Whoever a delivered row names, and whoever an earlier statement of the same row named. A build for everyone asks nobody.
 touched as (
     select person_token from delivered
     {%- for _ in keyed %}
     union
-    select others.person_token
-    from delivered
-    inner join owners_{{ loop.index }} as owners on delivered.person_token = owners.person_token
-    inner join owners_{{ loop.index }} as others on owners.key_id = others.key_id
+    select person_token
+    from statements_{{ loop.index }}
+    where {{ 'key_id in (select key_id from keys_' ~ loop.index ~ ')' if is_for_touched_people() else 'false' }}
     {%- endfor %}
 ),
 

@@ -13,27 +13,21 @@ linked as (
     select * from {{ ref('int_people_linked') }}
 ),
 
+{{ statements_of_touched_people('referral_id') }},
+
 owned as (
     select
-        statements.*,
-        coalesce(linked.person_id, statements.person_token) as person_id
-    from statements
-    left join linked on statements.person_token = linked.person_token
-),
-
--- All statements of a touched person's keys, whoever they name: a correction may move a row to another person.
-touched as (
-    select * from owned
-    {% if is_incremental() -%}
-        where referral_id in (select referral_id from owned {{ where_touched() }})
-    {%- endif %}
+        stated.*,
+        coalesce(linked.person_id, stated.person_token) as person_id
+    from stated
+    left join linked on stated.person_token = linked.person_token
 ),
 
 ranked as (
     select
         *,
         row_number() over (partition by referral_id order by {{ latest_statement_first() }}) as statement_rank
-    from touched
+    from owned
 ),
 
 kept as (

@@ -1,9 +1,4 @@
-{{ config(
-    materialized="incremental",
-    incremental_strategy="append",
-    on_schema_change="fail",
-    pre_hook="{{ delete_touched_people() }}"
-) }}
+{{ config(materialized="ephemeral") }}
 
 with answers as (
     select * from {{ ref('int_answers_current') }}

@@ -6,7 +6,7 @@
 ) }}
 
 with assessments as (
-    select * from {{ ref('int_assessments_scored') }}
+    select * from {{ ref('int_assessments_assigned') }}
     {{ where_touched() }}
 ),
 

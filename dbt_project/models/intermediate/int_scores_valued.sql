@@ -6,11 +6,6 @@
 ) }}
 
 with assessments as (
-    select * from {{ ref('int_assessments_scored') }}
-    {{ where_touched() }}
-),
-
-assigned as (
     select * from {{ ref('int_assessments_assigned') }}
     {{ where_touched() }}
 ),
@@ -73,14 +68,10 @@ valued as (
         end as value_denominator,
         coalesce(scales.score_scale, 1) as score_scale
     from assessments
-    inner join assigned
-        on
-            assessments.response_id = assigned.response_id
-            and assessments.instrument_code = assigned.instrument_code
     inner join referrals
-        on assigned.referral_id = referrals.referral_id and assessments.person_id = referrals.person_id
+        on assessments.referral_id = referrals.referral_id and assessments.person_id = referrals.person_id
     left join scales on assessments.instrument_code = scales.instrument_code
-    where assigned.is_score_counted and assessments.response_status <> 'in_progress'
+    where assessments.is_score_counted and assessments.response_status <> 'in_progress'
 ),
 
 scored as (
@@ -109,7 +100,6 @@ placed as (
         scored.*,
         sessions.session_number,
         sessions.session_local_date,
-        {{ days_between('starts.first_session_local_date', 'scored.answered_local_date') }} as treatment_day,
         cast(
             floor({{ days_between('starts.first_session_local_date', 'scored.answered_local_date') }} / 7.0) as integer
         ) as week_of_treatment
@@ -143,13 +133,11 @@ ranked as (
 
 final as (
     select
-        response_id,
         instrument_code,
         referral_id,
         person_id,
         main_modality,
         answered_local_date,
-        treatment_day,
         week_of_treatment,
         session_number,
         session_local_date,

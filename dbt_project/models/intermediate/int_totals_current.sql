@@ -22,29 +22,23 @@ referrals as (
     select * from {{ ref('int_referrals_current') }}
 ),
 
+{{ statements_of_touched_people('response_id') }},
+
 -- A form that names nobody belongs to whoever its referral belongs to; without either it stays unlinked.
 owned as (
     select
-        statements.*,
-        coalesce(linked.person_id, statements.person_token, referrals.person_id, 'unlinked') as person_id
-    from statements
-    left join linked on statements.person_token = linked.person_token
-    left join referrals on statements.referral_id = referrals.referral_id
-),
-
--- All statements of a touched person's keys, whoever they name: a correction may move a row to another person.
-touched as (
-    select * from owned
-    {% if is_incremental() -%}
-        where response_id in (select response_id from owned {{ where_touched() }})
-    {%- endif %}
+        stated.*,
+        coalesce(linked.person_id, stated.person_token, referrals.person_id, 'unlinked') as person_id
+    from stated
+    left join linked on stated.person_token = linked.person_token
+    left join referrals on case when stated.person_token is null then stated.referral_id end = referrals.referral_id
 ),
 
 ranked as (
     select
         *,
         row_number() over (partition by response_id, instrument_code order by {{ latest_statement_first() }}) as statement_rank
-    from touched
+    from owned
 ),
 
 kept as (

@@ -5,19 +5,8 @@
     pre_hook="{{ delete_touched_people() }}"
 ) }}
 
-with valued as (
-    select * from {{ ref('int_assessments_valued') }}
-    {{ where_touched() }}
-),
-
-assigned as (
-    select * from {{ ref('int_assessments_assigned') }}
-    {{ where_touched() }}
-),
-
-diagnosed as (
+with assessments as (
     select * from {{ ref('int_assessments_diagnosed') }}
-    {{ where_touched() }}
 ),
 
 triaged as (
@@ -30,101 +19,66 @@ bands as (
     where is_default and scale_code is null
 ),
 
+-- Of one instrument and purpose one is in force on a day, which a test of the definitions holds.
 -- Those of another authority, variant or sex never decide here; `assessment_judgements` tells each of them.
 thresholds as (
     select * from {{ ref('thresholds') }}
     where is_default and scale_code is null and applies_to_sex is null
 ),
 
-judged as (
-    select
-        valued.response_id,
-        valued.instrument_code,
-        max(
-            case
-                when thresholds.purpose = 'caseness'
-                    then case
-                        when
-                            {{ meets('valued.caseness_hundredths', 'thresholds.comparator', hundredths('thresholds.threshold_value') ~ ' * valued.caseness_denominator') }}
-                            then 1
-                        else 0
-                    end
-            end
-        ) as at_caseness,
-        max(
-            case
-                when thresholds.purpose = 'screen' and valued.cut_hundredths is not null
-                    then case
-                        when
-                            {{ meets('valued.cut_hundredths', 'thresholds.comparator', hundredths('thresholds.threshold_value')) }}
-                            then 1
-                        else 0
-                    end
-            end
-        ) as screen_positive
-    from valued
-    inner join thresholds
-        on
-            valued.instrument_code = thresholds.instrument_code
-            and valued.answered_local_date >= thresholds.valid_from
-            and valued.answered_local_date <= coalesce(thresholds.valid_to, valued.answered_local_date)
-    group by valued.response_id, valued.instrument_code
-),
-
 final as (
     select
-        concat(valued.response_id, '.', valued.instrument_code) as assessment_id,
-        valued.response_id,
-        valued.person_id,
-        assigned.referral_id,
-        assigned.referral_assignment,
-        valued.contact_id,
-        valued.instrument_code,
-        cast(valued.definition_version as integer) as definition_version,
-        valued.answered_at,
-        valued.answered_local_date,
-        valued.response_status,
-        cast(valued.items_expected as integer) as items_expected,
-        cast(valued.items_answered as integer) as items_answered,
-        cast(valued.items_missing as integer) as items_missing,
-        cast(valued.items_refused as integer) as items_refused,
-        cast(valued.items_not_applicable as integer) as items_not_applicable,
-        cast(valued.items_invalid as integer) as items_invalid,
-        cast(valued.answered_sum as integer) as answered_sum,
-        cast(valued.greatest_possible_total as integer) as greatest_possible_total,
-        cast(valued.total_complete_case as integer) as total_complete_case,
-        cast(valued.total_prorated as integer) as total_prorated,
-        cast(valued.prorated_numerator as integer) as prorated_numerator,
-        cast(valued.prorated_denominator as integer) as prorated_denominator,
-        cast(valued.submitted_total as double) as submitted_total,
-        cast(valued.measure_total as integer) as measure_total,
-        cast(valued.measure_total_hundredths as integer) as measure_total_hundredths,
-        valued.measure_total_basis,
-        valued.is_prorated,
-        valued.is_complete,
-        valued.is_valid,
-        valued.has_total_mismatch,
+        concat(assessments.response_id, '.', assessments.instrument_code) as assessment_id,
+        assessments.response_id,
+        assessments.person_id,
+        assessments.referral_id,
+        assessments.referral_assignment,
+        assessments.is_score_counted,
+        assessments.contact_id,
+        assessments.instrument_code,
+        cast(assessments.definition_version as integer) as definition_version,
+        assessments.answered_at,
+        assessments.answered_local_date,
+        assessments.response_status,
+        cast(assessments.items_expected as integer) as items_expected,
+        cast(assessments.items_answered as integer) as items_answered,
+        cast(assessments.items_missing as integer) as items_missing,
+        cast(assessments.items_refused as integer) as items_refused,
+        cast(assessments.items_not_applicable as integer) as items_not_applicable,
+        cast(assessments.items_invalid as integer) as items_invalid,
+        cast(assessments.answered_sum as integer) as answered_sum,
+        cast(assessments.greatest_possible_total as integer) as greatest_possible_total,
+        cast(assessments.total_complete_case as integer) as total_complete_case,
+        cast(assessments.total_prorated as integer) as total_prorated,
+        cast(assessments.prorated_numerator as integer) as prorated_numerator,
+        cast(assessments.prorated_denominator as integer) as prorated_denominator,
+        cast(assessments.submitted_total as double) as submitted_total,
+        cast(assessments.measure_total as integer) as measure_total,
+        cast(assessments.measure_total_hundredths as integer) as measure_total_hundredths,
+        assessments.measure_total_basis,
+        assessments.is_prorated,
+        assessments.is_complete,
+        assessments.is_valid,
+        assessments.has_total_mismatch,
         bands.band as severity_band,
-        case when valued.caseness_hundredths is not null then judged.at_caseness = 1 end as is_at_caseness,
-        judged.screen_positive = 1 as is_screen_positive,
-        diagnosed.diagnostic_algorithm,
+        {{ meets('assessments.caseness_hundredths', 'caseness.comparator', hundredths('caseness.threshold_value') ~ ' * assessments.caseness_denominator') }}
+            as is_at_caseness,
+        {{ meets('assessments.cut_hundredths', 'screen.comparator', hundredths('screen.threshold_value')) }}
+            as is_screen_positive,
+        assessments.diagnostic_algorithm,
         coalesce(triaged.triage_level, 'not_applicable') as triage_level,
-        valued.risk_item_status
-    from valued
-    inner join assigned
-        on valued.response_id = assigned.response_id and valued.instrument_code = assigned.instrument_code
-    inner join diagnosed
-        on valued.response_id = diagnosed.response_id and valued.instrument_code = diagnosed.instrument_code
+        assessments.risk_item_status
+    from assessments
     left join triaged
-        on valued.response_id = triaged.response_id and valued.instrument_code = triaged.instrument_code
-    left join judged
-        on valued.response_id = judged.response_id and valued.instrument_code = judged.instrument_code
+        on assessments.response_id = triaged.response_id and assessments.instrument_code = triaged.instrument_code
+    {{ join_threshold('caseness', 'assessments') }}
+    {{ join_threshold('screen', 'assessments') }}
     left join bands
         on
-            valued.instrument_code = bands.instrument_code
+            assessments.instrument_code = bands.instrument_code
             -- Bounds are whole in hundredths, so that the whole part of the quotient decides.
-            and {{ whole_division('valued.value_hundredths', 'valued.value_denominator') }} >= {{ hundredths('bands.lower_bound_inclusive') }}
-            and {{ whole_division('valued.value_hundredths', 'valued.value_denominator') }} < {{ hundredths('bands.upper_bound_exclusive') }}
+            and {{ whole_division('assessments.value_hundredths', 'assessments.value_denominator') }} >= {{ hundredths('bands.lower_bound_inclusive') }}
+            and {{ whole_division('assessments.value_hundredths', 'assessments.value_denominator') }} < {{ hundredths('bands.upper_bound_exclusive') }}
 )
 
 select * from final

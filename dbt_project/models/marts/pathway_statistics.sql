@@ -10,16 +10,40 @@ periods as (
     select * from {{ ref('stg_quality__measurement_periods') }}
 ),
 
-summed as (
+-- Days are few, so that the terms are added up by day before they are by period.
+by_day as (
+    select
+        statistic_id,
+        anchor_date,
+        {{ count_where('is_once_a_referral') }} as referrals_count,
+        sum(numerator_value) as numerator_sum,
+        sum(denominator_value) as denominator_sum
+    from terms
+    group by statistic_id, anchor_date
+),
+
+-- A referral that comes on several days of a period is one referral of it.
+repeated as (
     select
         terms.statistic_id,
         periods.period_id,
-        count(distinct terms.referral_id) as referrals_count,
-        sum(terms.numerator_value) as numerator_sum,
-        sum(terms.denominator_value) as denominator_sum
+        count(distinct terms.referral_id) as referrals_count
     from terms
     inner join periods on terms.anchor_date >= periods.period_start and terms.anchor_date <= periods.period_end
+    where not terms.is_once_a_referral
     group by terms.statistic_id, periods.period_id
+),
+
+summed as (
+    select
+        by_day.statistic_id,
+        periods.period_id,
+        sum(by_day.referrals_count) as referrals_count,
+        sum(by_day.numerator_sum) as numerator_sum,
+        sum(by_day.denominator_sum) as denominator_sum
+    from by_day
+    inner join periods on by_day.anchor_date >= periods.period_start and by_day.anchor_date <= periods.period_end
+    group by by_day.statistic_id, periods.period_id
 ),
 
 -- Every statistic in every period, so that an empty cell is a row and not a gap.
@@ -32,12 +56,13 @@ listed as (
         periods.period_start,
         periods.period_end,
         {{ is_computable('periods.period_kind') }} as is_computable,
-        coalesce(summed.referrals_count, 0) as referrals_count,
+        coalesce(repeated.referrals_count, summed.referrals_count, 0) as referrals_count,
         coalesce(summed.numerator_sum, 0) as numerator_sum,
         coalesce(summed.denominator_sum, 0) as denominator_sum
     from statistics
     cross join periods
     left join summed on statistics.statistic_id = summed.statistic_id and periods.period_id = summed.period_id
+    left join repeated on statistics.statistic_id = repeated.statistic_id and periods.period_id = repeated.period_id
 ),
 
 -- A count of none is 0; a mean of none is missing.

@@ -10,11 +10,6 @@ with assessments as (
     {{ where_touched() }}
 ),
 
-assigned as (
-    select * from {{ ref('int_assessments_assigned') }}
-    {{ where_touched() }}
-),
-
 episodes as (
     select * from {{ ref('int_episodes_contacts') }}
     {{ where_touched() }}
@@ -38,14 +33,10 @@ dated as (
             floor({{ days_between('episodes.first_treatment_date', 'assessments.answered_local_date') }} / 7.0) as integer
         ) as week_of_treatment
     from assessments
-    inner join assigned
-        on
-            assessments.response_id = assigned.response_id
-            and assessments.instrument_code = assigned.instrument_code
     inner join episodes on assessments.referral_id = episodes.referral_id
     where
         episodes.first_treatment_date is not null
-        and assigned.is_score_counted
+        and assessments.is_score_counted
         and assessments.is_valid
         and coalesce(assessments.total_prorated, assessments.measure_total) is not null
 ),
