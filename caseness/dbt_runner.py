@@ -91,9 +91,11 @@ def run_dbt(
     variables: Mapping[str, Any] | None = None,
     target: str = "warehouse",
     built: Path | None = None,
+    is_one_at_a_time: bool = False,
 ) -> DbtSummary:
     """Run one dbt command against ``database``; ``built`` is what the target ``publication`` attaches to it.
 
+    ``is_one_at_a_time``: each model has the memory to itself, and the database is closed after it.
     Raises ``TransformError`` that names the failing nodes and what their engine said, without values.
     """
     paths = settings.paths
@@ -105,6 +107,8 @@ def run_dbt(
         "CASENESS_DBT_TARGET": target,
         "CASENESS_DBT_DATABASE": str(database),
         "CASENESS_DBT_THREADS": str(settings.threads),
+        "CASENESS_DBT_MODELS_AT_ONCE": "1" if is_one_at_a_time else str(settings.threads),
+        "CASENESS_DBT_KEEP_OPEN": "false" if is_one_at_a_time else "true",
         "CASENESS_DBT_MEMORY": f"{settings.memory_limit_megabytes}MB",
         "CASENESS_DBT_TEMPORARY": str(paths.temporary),
         "CASENESS_DBT_BUILT": str(built or ""),
