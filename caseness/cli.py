@@ -563,6 +563,27 @@ def reconcile(
 
 
 @app.command()
+def results(
+    context: typer.Context,
+    measure: Annotated[str | None, typer.Argument(help="A measure, such as recovery; unset: every measure.")] = None,
+    period: Annotated[str, typer.Option(help="A period of the build, such as fy_2025.")] = "all",
+    by: Annotated[str | None, typer.Option(help="A column of groups, such as sex, age_band or service_code.")] = None,
+    home: Home = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """What the build says of a measure in a period, by group where asked; exact counts, not protected."""
+
+    def work(settings: Any, voice: Any) -> None:
+        from caseness.commands.results import run_results
+
+        body = run_results(measure, settings=settings, period=period, by=by)
+        voice.answer(body, text=telling.results_words(body))
+
+    _perform(context, "results", home, quiet, json, work)
+
+
+@app.command()
 def whatif(
     context: typer.Context,
     changes: Annotated[

@@ -95,7 +95,7 @@ def run_dbt(
 ) -> DbtSummary:
     """Run one dbt command against ``database``; ``built`` is what the target ``publication`` attaches to it.
 
-    ``is_one_at_a_time``: each model has the memory to itself, and the database is closed after it.
+    ``is_one_at_a_time``: each model has the memory to itself.
     Raises ``TransformError`` that names the failing nodes and what their engine said, without values.
     """
     paths = settings.paths
@@ -108,7 +108,6 @@ def run_dbt(
         "CASENESS_DBT_DATABASE": str(database),
         "CASENESS_DBT_THREADS": str(settings.threads),
         "CASENESS_DBT_MODELS_AT_ONCE": "1" if is_one_at_a_time else str(settings.threads),
-        "CASENESS_DBT_KEEP_OPEN": "false" if is_one_at_a_time else "true",
         "CASENESS_DBT_MEMORY": f"{settings.memory_limit_megabytes}MB",
         "CASENESS_DBT_TEMPORARY": str(paths.temporary),
         "CASENESS_DBT_BUILT": str(built or ""),

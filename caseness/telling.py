@@ -343,6 +343,26 @@ def _plain_rate(result: dict[str, Any]) -> str:
     return f"{result['rate_percent']:.1f} % = {result['numerator_count']:,} of {result['denominator_count']:,}"
 
 
+def results_words(body: dict[str, Any]) -> str:
+    """Rates with their intervals and counts, a line for each measure or group; then the whole they are parts of."""
+    about = f"{body['name']} ({body['measure_id']})" if body["measure_id"] else "every measure"
+    lines = [f"{about}, period {body['period_id']}, data to {body['as_of_date']}, build {body['build_id']}"]
+    key = "group_value" if body["by"] else "measure_id"
+    rows = [(str(row[key]), row) for row in body["rows"]]
+    if body["whole"]:
+        rows.append(("all", body["whole"]))
+    width = max((len(name) for name, _ in rows), default=0)
+    level = f"{100 * body['confidence_level']:g} %"
+    for name, row in rows:
+        between = ""
+        if row["rate_percent"] is not None:
+            between = f" ({level} interval {row['rate_lower_percent']:.1f} to {row['rate_upper_percent']:.1f})"
+        left_out = f", {row['denominator_exclusion_count']:,} left out" if row["denominator_exclusion_count"] else ""
+        lines.append(f"  {name:{width}}  {_plain_rate(row)}{between}{left_out}")
+    lines.append("exact counts of the warehouse: not protected against disclosure; what may be shown is in a release")
+    return "\n".join(lines)
+
+
 def explain_words(body: dict[str, Any]) -> str:
     """The definition of a measure, a line each."""
     lines = []

@@ -32,7 +32,15 @@ Progress = Callable[[str], None]
 _FINANCIAL_YEAR_START_MONTH = 4
 _CONFIDENCE_RULE = "confidence_level"
 _PERIOD_COLUMNS = ("period_id", "period_kind", "period_label", "period_start", "period_end")
+_MEMBERS = "measure_members"
+# A large delivery is built in steps, each with everything that its last models read and no earlier step made. A table
+# keeps in memory what was deleted from it until the database is closed, and it is closed after each step.
 _TOUCHED = "+int_people_touched"
+_STEPS = (
+    ("+int_assessments_assigned",),
+    ("+int_episode_scores", "+int_scores_spanned", "+int_session_steps_compared", "+int_course_events_judged"),
+    ("+assessments", "+assessment_judgements", "+int_episodes_flagged"),
+)
 _OF_TOUCHED_PEOPLE = "person_id in (select person_id from intermediate.int_people_touched)"
 # What the engine keeps in memory of the rows deleted from all tables by person, until a database is closed, for each
 # row landed (measured: 1.7 GB for 46 million); beyond this share of its memory, models run one at a time.
@@ -230,13 +238,17 @@ def _transformed(
     by_person = [table for table in models_by_person(settings, content.SCHEMA) if table in base.get("content", {})]
     with warehouse.writer(building, settings) as connection:
         before = content.table_sums(connection, by_person, where=_OF_TOUCHED_PEOPLE)
-    second = run("--exclude", "tag:publication", _TOUCHED, *_WITHOUT_SEEDS, *_TESTS_OF_ALL_THEY_READ)
+    summary, made = first, [_TOUCHED]
+    for step in _STEPS if is_large else ():
+        wanted = ("--select", *step, "--exclude", *made, *_WITHOUT_SEEDS, *_TESTS_OF_ALL_THEY_READ)
+        summary, made = summary.with_more(run(*wanted)), [*made, *step]
+    rest = run("--exclude", "tag:publication", *made, *_WITHOUT_SEEDS, *_TESTS_OF_ALL_THEY_READ)
     with warehouse.writer(building, settings) as connection:
         after = content.table_sums(connection, by_person, where=_OF_TOUCHED_PEOPLE)
         sums = content.table_sums(connection, set(content.tables(connection)) - set(by_person))
     for table in by_person:
         sums[table] = content.TableSums.from_json(base["content"][table]) - before[table] + after[table]
-    return first.with_more(second), sums
+    return summary.with_more(rest), sums
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], settings: Settings) -> None:
@@ -444,15 +456,12 @@ def _build_id(rules: dict[str, Any], loads: Sequence[dict[str, Any]], erasures: 
 
 
 def _mart_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Rows of each mart. Members are a view of many rows, which their results have counted already."""
-    tables = connection.execute(
-        "select table_name from information_schema.tables where table_schema = 'marts' order by table_name"
-    ).fetchall()
+    """Rows of each mart that is a table, and of the members, a view of many rows that their results have counted."""
     rows = {}
-    for (table,) in tables:
+    for table in sorted({*content.tables(connection), _MEMBERS}):
         counting = (
             "select coalesce(sum(initial_population_count), 0) from marts.measure_results"
-            if table == "measure_members"
+            if table == _MEMBERS
             else f"select count(*) from marts.{warehouse.quote_identifier(table)}"
         )
         row = connection.execute(counting).fetchone()

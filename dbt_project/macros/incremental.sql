@@ -24,12 +24,30 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Restricts a CTE to the people the delivery touched; on a full build to nobody less. -#}
-{% macro where_touched(column='person_id') -%}
+{#- Restricts a CTE to the people the delivery touched; on a full build to nobody less. `of` names the model that is read, a
+    table by person, so that an engine may look at the person of each row before it reads the rest of it. -#}
+{% macro where_touched(of=none) -%}
     {%- set touched = ref('int_people_touched') -%}
     {%- if is_incremental() -%}
-        where {{ column }} in (select person_id from {{ touched }})
+        where {{ caseness.is_of_touched_person(of, touched) }}
     {%- endif -%}
+{%- endmacro %}
+
+{% macro is_of_touched_person(of, touched) -%}
+    {{ return(adapter.dispatch('is_of_touched_person', 'caseness')(of, touched)) }}
+{%- endmacro %}
+
+{#- Rows are found by their place: a join by person would unpack every column of every row first. -#}
+{% macro default__is_of_touched_person(of, touched) -%}
+    {%- if of -%}
+        rowid in (select rowid from {{ ref(of) }} where person_id in (select person_id from {{ touched }}))
+    {%- else -%}
+        person_id in (select person_id from {{ touched }})
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro spark__is_of_touched_person(of, touched) -%}
+    person_id in (select person_id from {{ touched }})
 {%- endmacro %}
 
 {#- From `statements`, those that a build has to look at: everyone's, or all statements of the keys of touched people, whoever

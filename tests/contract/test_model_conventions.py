@@ -41,7 +41,7 @@ _NUMBERS_LISTED = {
     ("severity_transitions", "7.0"),  # days in a week
     ("app_engagement", "7.0"),  # days in a week
     ("cells_severity_flow", "7"),  # days in a week
-    ("cohort_episodes", "7"),  # days in a week
+    ("referral_groups", "7"),  # days in a week
 }
 _SETTINGS_OF_TEMPLATES = {("int_people_linked", "rounds")}  # rounds of label propagation, unrolled at compile time
 

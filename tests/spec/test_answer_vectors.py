@@ -46,11 +46,15 @@ def copy(specified: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield connection
 
 
+def _models(specified: Service) -> dict[str, Any]:
+    manifest = json.loads((specified.settings.paths.dbt_target / "manifest.json").read_text(encoding="utf-8"))
+    return {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+
+
 @pytest.fixture(scope="module")
 def scored(specified: Service, copy: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """Columns of the assessments of all vectors, in the order of ``vectors``."""
-    manifest = json.loads((specified.settings.paths.dbt_target / "manifest.json").read_text(encoding="utf-8"))
-    models = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+    models = _models(specified)
     copy.execute("delete from intermediate.int_totals_current; delete from intermediate.int_answers_current")
     for instrument, width in ITEMS.items():
         copy.execute(
@@ -131,9 +135,10 @@ def test_python_gives_the_same_counts() -> None:
 
 
 def test_a_reversed_item_is_turned_once_and_only_where_the_key_is_still_to_apply(
-    scored: dict[str, dict[str, Any]], copy: duckdb.DuckDBPyConnection
+    scored: dict[str, dict[str, Any]], specified: Service, copy: duckdb.DuckDBPyConnection
 ) -> None:
     """No instrument so far has a reversed item, so one is made: of 0 to 3, the place 1 is the value 2."""
+    items = _models(specified)["int_items_scored"]["compiled_code"]
     copy.execute("begin")
     try:
         copy.execute(
@@ -147,7 +152,7 @@ def test_a_reversed_item_is_turned_once_and_only_where_the_key_is_still_to_apply
         )
         found = copy.execute(
             "select distinct answer_value_kind, items.item_number = 2, answer_value, scored_value "
-            "from intermediate.int_items_scored as items inner join intermediate.int_answers_current as answers "
+            f"from ({items}) as items inner join intermediate.int_answers_current as answers "
             "on items.response_id = answers.response_id and items.item_number = answers.item_number "
             "where items.item_number in (1, 2) order by all"
         ).fetchall()

@@ -1,4 +1,4 @@
-"""Of each instrument and purpose one default threshold of everybody is in force on a day: the warehouse joins it as one."""
+"""Of each instrument and purpose one default threshold is in force on a day: the warehouse joins it as one."""
 
 from __future__ import annotations
 

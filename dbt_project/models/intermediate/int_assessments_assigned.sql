@@ -15,17 +15,16 @@
 
 with assessments as (
     select * from {{ ref('int_assessments_scored') }}
-    {{ where_touched() }}
 ),
 
 referrals as (
     select * from {{ ref('int_referrals_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_referrals_current') }}
 ),
 
 contacts as (
     select * from {{ ref('int_contacts_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_contacts_current') }}
 ),
 
 appointments as (

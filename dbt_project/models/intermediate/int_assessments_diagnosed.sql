@@ -2,12 +2,10 @@
 
 with assessments as (
     select * from {{ ref('int_assessments_valued') }}
-    {{ where_touched() }}
 ),
 
 items as (
     select * from {{ ref('int_items_scored') }}
-    {{ where_touched() }}
 ),
 
 algorithms as (
@@ -20,7 +18,7 @@ outcomes as (
 
 scales as (
     select * from {{ ref('int_scales_scored') }}
-    {{ where_touched() }} {{ 'and' if is_incremental() else 'where' }} minimum_symptoms is not null
+    {{ where_touched(of='int_scales_scored') }} {{ 'and' if is_incremental() else 'where' }} minimum_symptoms is not null
 ),
 
 cluster_outcomes as (

@@ -2,12 +2,10 @@
 
 with responses as (
     select * from {{ ref('int_responses_current') }}
-    {{ where_touched() }}
 ),
 
 items as (
     select * from {{ ref('int_items_scored') }}
-    {{ where_touched() }}
 ),
 
 instruments as (

@@ -1,7 +1,8 @@
-{{ config(materialized="view") }}
+{{ config(materialized="ephemeral") }}
 
 with assessments as (
     select * from {{ ref('int_assessments_assigned') }}
+    {{ where_touched(of='int_assessments_assigned') }}
 ),
 
 -- The exact value as a fraction: whole for a complete or submitted total, prorated otherwise.

@@ -15,42 +15,42 @@ value_sets as (
 
 contacts as (
     select * from {{ ref('int_contacts_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_contacts_current') }}
 ),
 
 contact_codes as (
     select * from {{ ref('int_contact_codes_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_contact_codes_current') }}
 ),
 
 diagnoses as (
     select * from {{ ref('int_diagnoses_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_diagnoses_current') }}
 ),
 
 observations as (
     select * from {{ ref('int_observations_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_observations_current') }}
 ),
 
 procedures as (
     select * from {{ ref('int_procedures_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_procedures_current') }}
 ),
 
 service_requests as (
     select * from {{ ref('int_service_requests_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_service_requests_current') }}
 ),
 
 medications as (
     select * from {{ ref('int_medications_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_medications_current') }}
 ),
 
 people as (
     select * from {{ ref('int_people_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_people_current') }}
 ),
 
 coded as (

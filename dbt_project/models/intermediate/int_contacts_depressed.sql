@@ -7,7 +7,7 @@
 
 with events as (
     select * from {{ ref('int_concept_events') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_concept_events') }}
 ),
 
 contacts as (

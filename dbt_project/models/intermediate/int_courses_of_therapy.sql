@@ -7,17 +7,17 @@
 
 with referrals as (
     select * from {{ ref('int_referrals_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_referrals_current') }}
 ),
 
 episodes as (
     select * from {{ ref('int_episodes_flagged') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_flagged') }}
 ),
 
 therapies as (
     select * from {{ ref('int_contacts_therapies') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_contacts_therapies') }}
 ),
 
 pathway_rules as (

@@ -7,12 +7,12 @@
 
 with contacts as (
     select * from {{ ref('int_contacts_depressed') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_contacts_depressed') }}
 ),
 
 totals as (
     select * from {{ ref('int_depression_totals_submitted') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_depression_totals_submitted') }}
 ),
 
 measures as (

@@ -7,12 +7,12 @@
 
 with totals as (
     select * from {{ ref('int_totals_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_totals_current') }}
 ),
 
 assessments_assigned as (
     select * from {{ ref('int_assessments_assigned') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_assessments_assigned') }}
 ),
 
 -- A form without items has none that is missing.
@@ -27,7 +27,7 @@ assessments as (
 
 events as (
     select * from {{ ref('int_concept_events') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_concept_events') }}
 ),
 
 instruments as (

@@ -7,12 +7,12 @@
 
 with assessments as (
     select * from {{ ref('int_assessments_assigned') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_assessments_assigned') }}
 ),
 
 contacts as (
     select * from {{ ref('int_episodes_contacts') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_contacts') }}
 ),
 
 -- A submitted total stands under either policy; where items alone arrived, each policy says what they come to.

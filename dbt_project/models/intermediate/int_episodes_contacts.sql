@@ -7,7 +7,7 @@
 
 with referrals as (
     select * from {{ ref('int_referrals_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_referrals_current') }}
 ),
 
 -- A contact counts for a referral of the same person; one that names another person's referral is a finding.

@@ -13,17 +13,17 @@
 
 with referrals as (
     select * from {{ ref('int_referrals_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_referrals_current') }}
 ),
 
 contacts as (
     select * from {{ ref('int_episodes_contacts') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_contacts') }}
 ),
 
 paired as (
     select * from {{ ref('int_episodes_paired') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_paired') }}
 ),
 
 thresholds as (

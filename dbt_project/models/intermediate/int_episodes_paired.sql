@@ -11,12 +11,12 @@
 
 with referrals as (
     select * from {{ ref('int_referrals_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_referrals_current') }}
 ),
 
 assigned_scores as (
     select * from {{ ref('int_episode_scores') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episode_scores') }}
 ),
 
 pathway_rules as (

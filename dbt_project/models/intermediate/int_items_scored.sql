@@ -1,7 +1,8 @@
-{{ config(materialized="view") }}
+{{ config(materialized="ephemeral") }}
 
 with answers as (
     select * from {{ ref('int_answers_current') }}
+    {{ where_touched(of='int_answers_current') }}
 ),
 
 instruments as (

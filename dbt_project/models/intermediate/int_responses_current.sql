@@ -2,12 +2,12 @@
 
 with answers as (
     select * from {{ ref('int_answers_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_answers_current') }}
 ),
 
 totals as (
     select * from {{ ref('int_totals_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_totals_current') }}
 ),
 
 from_answers as (

@@ -7,12 +7,11 @@
 
 with assessments as (
     select * from {{ ref('int_assessments_assigned') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_assessments_assigned') }}
 ),
 
 items as (
     select * from {{ ref('int_items_scored') }}
-    {{ where_touched() }}
 ),
 
 scales as (

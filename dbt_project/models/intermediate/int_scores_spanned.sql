@@ -7,12 +7,12 @@
 
 with valued as (
     select * from {{ ref('int_scores_valued') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_scores_valued') }}
 ),
 
 days as (
     select * from {{ ref('int_score_days_judged') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_score_days_judged') }}
 ),
 
 pathway_rules as (

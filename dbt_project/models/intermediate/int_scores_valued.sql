@@ -7,17 +7,17 @@
 
 with assessments as (
     select * from {{ ref('int_assessments_assigned') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_assessments_assigned') }}
 ),
 
 referrals as (
     select * from {{ ref('int_episodes_contacts') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_contacts') }}
 ),
 
 sessions as (
     select * from {{ ref('int_sessions_numbered') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_sessions_numbered') }}
 ),
 
 policies as (

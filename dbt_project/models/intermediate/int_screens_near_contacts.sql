@@ -8,7 +8,7 @@
 {%- set kinds = ['adolescent', 'adult'] %}
 with events as (
     select * from {{ ref('int_concept_events') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_concept_events') }}
 ),
 
 parameters as (

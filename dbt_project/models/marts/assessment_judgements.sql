@@ -7,7 +7,6 @@
 
 with assessments as (
     select * from {{ ref('int_assessments_valued') }}
-    {{ where_touched() }}
 ),
 
 people as (

@@ -7,7 +7,7 @@
 
 with scored as (
     select * from {{ ref('int_scales_scored') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_scales_scored') }}
 ),
 
 bands as (

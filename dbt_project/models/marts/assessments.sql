@@ -11,7 +11,7 @@ with assessments as (
 
 triaged as (
     select * from {{ ref('int_assessments_triaged') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_assessments_triaged') }}
 ),
 
 bands as (

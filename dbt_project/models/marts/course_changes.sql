@@ -7,17 +7,17 @@
 
 with spans as (
     select * from {{ ref('int_scores_spanned') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_scores_spanned') }}
 ),
 
 steps as (
     select * from {{ ref('int_session_steps_compared') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_session_steps_compared') }}
 ),
 
 events as (
     select * from {{ ref('int_course_events_judged') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_course_events_judged') }}
 ),
 
 instruments as (

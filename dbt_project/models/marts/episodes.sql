@@ -7,27 +7,27 @@
 
 with referrals as (
     select * from {{ ref('int_referrals_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_referrals_current') }}
 ),
 
 people as (
     select * from {{ ref('people') }}
-    {{ where_touched() }}
+    {{ where_touched(of='people') }}
 ),
 
 contacts as (
     select * from {{ ref('int_episodes_contacts') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_contacts') }}
 ),
 
 paired as (
     select * from {{ ref('int_episodes_paired') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_paired') }}
 ),
 
 flagged as (
     select * from {{ ref('int_episodes_flagged') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_flagged') }}
 ),
 
 age_bands as (

@@ -7,7 +7,7 @@
 
 with people as (
     select * from {{ ref('int_people_current') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_people_current') }}
 ),
 
 ethnic_categories as (

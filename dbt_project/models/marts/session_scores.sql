@@ -7,7 +7,7 @@
 
 with valued as (
     select * from {{ ref('int_scores_valued') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_scores_valued') }}
 ),
 
 final as (

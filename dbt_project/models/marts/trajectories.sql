@@ -7,12 +7,12 @@
 
 with assessments as (
     select * from {{ ref('assessments') }}
-    {{ where_touched() }}
+    {{ where_touched(of='assessments') }}
 ),
 
 episodes as (
     select * from {{ ref('int_episodes_contacts') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_episodes_contacts') }}
 ),
 
 -- Displayed means take the last valid score of a week; nothing is carried forward into an empty one.

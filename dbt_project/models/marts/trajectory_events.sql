@@ -7,12 +7,12 @@
 
 with steps as (
     select * from {{ ref('int_session_steps_compared') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_session_steps_compared') }}
 ),
 
 judged as (
     select * from {{ ref('int_course_events_judged') }}
-    {{ where_touched() }}
+    {{ where_touched(of='int_course_events_judged') }}
 ),
 
 happened as (
