@@ -3,9 +3,11 @@ before it, which the next delivery is added to."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from caseness.settings import Settings
 
 # Where one of these changed since a build, everyone is transformed anew.
 RULES_OF_EVERYONE = ("definitions_hash", "value_sets", "date_form", "pathway_switches")
+# A build that misses more of all rows than this is no shorter way than a copy.
+_MUCH_MISSED = 0.05
 _CHANGED = "current.duckdb was cut or changed after the build wrote it"
 _BUILD_ANEW = "run `caseness build --full-refresh`, which makes the build anew from the parts"
 
@@ -87,14 +91,20 @@ def fault_of_current(settings: Settings, state: dict[str, Any], *, is_deep: bool
     return ""
 
 
-def base_of_next(settings: Settings, state: dict[str, Any], target: Path) -> dict[str, Any]:
+def base_of_next(
+    settings: Settings, state: dict[str, Any], target: Path, rows_by_load: Mapping[str, int]
+) -> dict[str, Any]:
     """Put at ``target`` a build to add the newest deliveries to, and give what it was made from.
 
     It is the one before the current where that was kept, is unharmed and follows the same rules: it misses the
-    deliveries of one more build, but is nobody's any more and need not be copied. Else it is a copy of the current one.
+    deliveries of one more build, but is nobody's any more and need not be copied. Else, or where what it misses is much
+    of all there is, it is a copy of the current one.
     """
     paths = settings.paths
     previous = _state_of_previous(settings)
+    missed = set(state["load_ids"]) - set(previous.get("load_ids", []))
+    if sum(rows_by_load.get(load, 0) for load in missed) > _MUCH_MISSED * sum(rows_by_load.values()):
+        previous = {}
     paths.previous_state.unlink(missing_ok=True)  # from here on it is no build that is kept
     if previous and is_followed_by(previous, state) and _sha256(paths.previous) == previous["sha256"]:
         os.replace(paths.previous, target)
@@ -112,7 +122,10 @@ def _state_of_previous(settings: Settings) -> dict[str, Any]:
     try:
         state = _read(paths.previous_state)
         is_whole = bool(state) and paths.previous.stat().st_size == state["bytes"]
-        return state if is_whole and not paths.previous.samefile(paths.current) else {}
+        is_own = (
+            paths.previous.stat().st_nlink == 1
+        )  # neither the current one under another name, nor a user's snapshot
+        return state if is_whole and is_own else {}
     except (DamagedHomeError, FileNotFoundError, KeyError):
         return {}
 
@@ -151,25 +164,30 @@ def verified(settings: Settings, state: dict[str, Any]) -> Path:
     return settings.paths.current
 
 
-def put_in_place(settings: Settings, built: Path, state: dict[str, Any]) -> None:
+def put_in_place(settings: Settings, built: Path, state: dict[str, Any], *, keep_previous: bool = False) -> None:
     """Rename a finished database over the current one, and then what it was made from.
 
-    The one it takes the place of is kept where the next delivery can be added to it: under a second name first, and
-    with a state of its own, without which it counts for nothing, when the new one is in place.
+    ``keep_previous``: the one it takes the place of is kept where the next delivery can be added to it, under a second
+    name first, and with a state of its own, without which it counts for nothing, when the new one is in place. Where
+    the file system will not have it, it is not kept.
     """
     paths = settings.paths
     whole = {**state, "bytes": built.stat().st_size, "sha256": _sha256(built)}
-    replaced = _replaced(settings, whole)
+    replaced = _replaced(settings, whole) if keep_previous else {}
     journal.write_atomically(paths.next_build_state, orjson.dumps(whole, option=orjson.OPT_INDENT_2))
     fault_point("build_finished")
     remove_previous(settings)
     if replaced:
-        os.link(paths.current, paths.previous)
+        try:
+            os.link(paths.current, paths.previous)
+        except OSError:
+            replaced = {}
         fault_point("previous_linked")
     warehouse.take_place(built, paths.current)
     fault_point("build_in_place")
     if replaced:
-        journal.write_atomically(paths.previous_state, orjson.dumps(replaced, option=orjson.OPT_INDENT_2))
+        with contextlib.suppress(OSError):
+            journal.write_atomically(paths.previous_state, orjson.dumps(replaced, option=orjson.OPT_INDENT_2))
         fault_point("previous_stated")
     os.replace(paths.next_build_state, paths.build_state)
     journal.fsync_folder(paths.build)

@@ -784,7 +784,7 @@ def run_all(settings: Settings, database: Path) -> dict[str, float]:
     }
     seconds = {}
     with duckdb.connect(str(database), config=config) as connection:
-        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
         for stream in _STREAMS:
             files = ", ".join(f"'{part}'" for part in parts[stream])
             connection.execute(f"create temp view landed_{stream} as from read_parquet([{files}])")
@@ -818,6 +818,7 @@ def differences(settings: Settings, database: Path) -> dict[str, tuple[int, int]
     """Rows of each result that only the queries have, and that only the build has; rates to nine decimals."""
     found = {}
     with duckdb.connect() as connection:
+        connection.execute("set enable_progress_bar = false")
         connection.execute(f"attach '{settings.paths.current}' as built (read_only)")
         connection.execute(f"attach '{database}' as hand (read_only)")
         for result in RESULTS:

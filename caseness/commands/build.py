@@ -20,7 +20,7 @@ import duckdb
 import ingestion
 from caseness import __version__, build_state, content, journal, value_sets, warehouse
 from caseness.build_state import RULES_OF_EVERYONE, definitions_hash, read_build_state
-from caseness.dbt_runner import DbtSummary, models_by_person, run_dbt
+from caseness.dbt_runner import DbtSummary, TransformError, models_by_person, run_dbt
 from caseness.errors import NotReadyError, UsageError
 from caseness.pathway_switches import chosen_switches
 from caseness.settings import Deidentification, Settings
@@ -38,8 +38,12 @@ _MEMBERS = "measure_members"
 _TOUCHED = "+int_people_touched"
 _STEPS = (
     ("+int_assessments_assigned",),
-    ("+int_episode_scores", "+int_scores_spanned", "+int_session_steps_compared", "+int_course_events_judged"),
-    ("+assessments", "+assessment_judgements", "+int_episodes_flagged"),
+    ("+int_episode_scores", "+int_scores_valued"),
+    ("+int_scores_spanned", "+int_session_steps_compared", "+int_course_events_judged"),
+    ("+assessments", "+assessment_judgements"),
+    ("+int_episodes_flagged", "+episodes", "+int_depression_totals_submitted"),
+    ("+trajectories", "+session_scores"),
+    ("+course_changes", "+trajectory_events"),
 )
 _OF_TOUCHED_PEOPLE = "person_id in (select person_id from intermediate.int_people_touched)"
 # What the engine keeps in memory of the rows deleted from all tables by person, until a database is closed, for each
@@ -48,6 +52,8 @@ _BYTES_KEPT_A_ROW = 40
 _SHARE_KEPT = 0.25
 _WITHOUT_SEEDS = ("--exclude-resource-type", "seed")
 _TESTS_OF_ALL_THEY_READ = ("--indirect-selection", "cautious")
+_FORM_STREAMS = ("questionnaire_answers", "questionnaire_totals")
+_DELETIONS = "record_deletions"
 _SERVICE_DATES = (
     ("referrals", "referral_received_date"),
     ("referrals", "discharge_date"),
@@ -151,11 +157,13 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
         or state.get("erasures", 0) < erasures
         or not set(state.get("load_ids", [])) <= {entry["load_id"] for entry in loads}
     )
-    if is_full:
+    rows_by_load = {entry["load_id"]: sum(part["rows"] for part in entry["parts"].values()) for entry in loads}
+    if is_full:  # whatever stands there was made otherwise, or is what a full build is to mend
         warehouse.remove_database(building)
+        build_state.remove_previous(settings)
         base: dict[str, Any] = {}
     else:
-        base = build_state.base_of_next(settings, state, building)
+        base = build_state.base_of_next(settings, state, building, rows_by_load)
     known = set(base.get("load_ids", []))
     say("transforming everyone" if is_full else "transforming the people the new deliveries touch")
     with warehouse.writer(building, settings) as connection:
@@ -163,9 +171,16 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
         _create_periods(connection, periods)
         _create_quantiles(connection)
         _create_touched(connection, parts, known, settings)
-    summary, sums = _transformed(settings, building, as_of_date, base, is_large=_is_large(settings, loads))
+    summary, sums = _transformed(
+        settings, building, as_of_date, base, is_large=_is_large(settings, sum(rows_by_load.values()))
+    )
     with warehouse.writer(building, settings) as connection:
         rows = _mart_rows(connection)
+    if any(rows[table] != found.rows for table, found in sums.items()):
+        raise TransformError(
+            "rows of people whom no delivery touches have come or gone",
+            remedy="run `caseness build --full-refresh`, and tell the project",
+        )
     hash_of_content = content.hash_of(sums)
     build_id = _build_id(rules, loads, erasures)
     new_state = {
@@ -178,7 +193,7 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
         "content_hash": hash_of_content,
         "content": {table: found.as_json() for table, found in sums.items()},
     }
-    build_state.put_in_place(settings, building, new_state)
+    build_state.put_in_place(settings, building, new_state, keep_previous=not is_full)
     journal.append(
         paths.journal,
         "build",
@@ -200,9 +215,8 @@ def _built(settings: Settings, added: Sequence[Period], full_refresh: bool, say:
     )
 
 
-def _is_large(settings: Settings, loads: Sequence[dict[str, Any]]) -> bool:
+def _is_large(settings: Settings, rows: int) -> bool:
     """Whether the models have to run one at a time, so that each has the memory to itself."""
-    rows: int = sum(part["rows"] for entry in loads for part in entry["parts"].values())
     return rows * _BYTES_KEPT_A_ROW > settings.memory_limit_megabytes * 1_000_000 * _SHARE_KEPT
 
 
@@ -235,7 +249,8 @@ def _transformed(
             return summary, content.table_sums(connection)
     # Definitions are rows of the base already. A test runs once, with the last of the models that it reads.
     first = run("--select", _TOUCHED, *_WITHOUT_SEEDS, *_TESTS_OF_ALL_THEY_READ)
-    by_person = [table for table in models_by_person(settings, content.SCHEMA) if table in base.get("content", {})]
+    known = base.get("content", {}) if base.get("code_version") == __version__ else {}
+    by_person = [table for table in models_by_person(settings, content.SCHEMA) if table in known]
     with warehouse.writer(building, settings) as connection:
         before = content.table_sums(connection, by_person, where=_OF_TOUCHED_PEOPLE)
     summary, made = first, [_TOUCHED]
@@ -247,7 +262,7 @@ def _transformed(
         after = content.table_sums(connection, by_person, where=_OF_TOUCHED_PEOPLE)
         sums = content.table_sums(connection, set(content.tables(connection)) - set(by_person))
     for table in by_person:
-        sums[table] = content.TableSums.from_json(base["content"][table]) - before[table] + after[table]
+        sums[table] = content.TableSums.from_json(known[table]) - before[table] + after[table]
     return summary.with_more(rest), sums
 
 
@@ -309,11 +324,36 @@ def _create_touched(
         if stream != "referrals" and {"person_token", "referral_id"} <= columns.keys():
             selects.append(owner.format(read=read))
     selects += _owners_of_deleted(connection, parts, known)
+    selects += _owners_of_forms(parts, known)
     union = " union all ".join(selects)
     connection.execute(
         "create or replace table raw.touched_people as "
         f"select distinct person_token from ({union}) as people where person_token is not null"
     )
+
+
+def _owners_of_forms(parts: dict[str, list[Path]], known: set[str]) -> list[str]:
+    """Whoever any statement of a form names, in either stream, where a delivery states it anew or deletes it.
+
+    A form may name nobody and be somebody's by its referral. Those that name nobody are written anew each time, and so
+    are the people whom another statement of them names.
+    """
+
+    def fresh(stream: str) -> str:
+        files = [part for part in parts.get(stream, []) if part.name.split(".")[0] not in known]
+        return f"read_parquet([{', '.join(warehouse.quote_literal(str(part)) for part in files)}])" if files else ""
+
+    ids = [f"select response_id from {fresh(stream)}" for stream in _FORM_STREAMS if fresh(stream)]
+    if fresh(_DELETIONS):
+        ids.append(f"select record_id from {fresh(_DELETIONS)} where record_kind = 'response'")
+    ids += [f"select response_id from raw.{stream} where person_token is null" for stream in _FORM_STREAMS]
+    return [
+        "select coalesce(given.person_token, referrals.person_token) as person_token "
+        f"from raw.{stream} as given left join raw.referrals as referrals "
+        "on case when given.person_token is null then given.referral_id end = referrals.referral_id "
+        f"where given.response_id in ({' union all '.join(ids)})"
+        for stream in _FORM_STREAMS
+    ]
 
 
 def _as_of_date(connection: duckdb.DuckDBPyConnection, settings: Settings, loads: Sequence[dict[str, Any]]) -> dt.date:

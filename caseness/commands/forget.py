@@ -101,4 +101,6 @@ def _has_stale_build(settings: Settings) -> bool:
         state = build_state.read_build_state(settings)
     except CasenessError:
         return True
-    return int(state.get("erasures", 0)) < ingestion.erasures(settings)
+    standing = {row["load_id"] for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"}
+    # What was withdrawn since the build is in no part, and the person may be in the build by it alone.
+    return int(state.get("erasures", 0)) < ingestion.erasures(settings) or not set(state["load_ids"]) <= standing

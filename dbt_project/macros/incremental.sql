@@ -7,6 +7,9 @@
     {%- if model.config.materialized == 'ephemeral' -%}
         {{ return(is_for_touched_people()) }}
     {%- endif -%}
+    {%- if execute and model.config.materialized == 'incremental' and dbt.is_incremental() != is_for_touched_people() -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ' would be written for other people than the models it reads') }}
+    {%- endif -%}
     {{ return(dbt.is_incremental()) }}
 {%- endmacro %}
 

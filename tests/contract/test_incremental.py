@@ -212,6 +212,42 @@ def test_a_deleted_contact_and_form_are_gone_however_they_arrive(tmp_path: Path)
     _assert_same(marts_content(stepwise), marts_content(whole))
 
 
+def test_forms_that_name_nobody_are_moved_deleted_and_matched_late(tmp_path: Path) -> None:
+    """Forms without a person are somebody's by their referral, or by what the other stream says of the same form.
+
+    One is deleted, one is stated again under another referral, one under no referral at all; of a fourth the answers
+    name a person and the total does not. Then a delivery comes that touches none of them.
+    """
+    first = write_delivery(tmp_path / "first", [Course("1"), Course("2"), Course("3")])
+    forms = {
+        name: [
+            {**row, "response_code": name, "person_code": ""}
+            for row in answer_rows("1", 1, "PHQ-9", items_of("PHQ-9", total), day=day)
+        ]
+        for name, total, day in (("deleted", 20, 60), ("moved", 21, 61), ("left", 22, 62))
+    }
+    write_rows(first / "more" / "questionnaire_answers.csv", [row for rows in forms.values() for row in rows])
+    state_delivery(first / "more", delivered_at="2025-01-31T21:00:00Z")
+    second, third, fourth = (tmp_path / name for name in ("second", "third", "fourth"))
+    state_delivery(second, delivered_at="2025-02-28T20:00:00Z")
+    gone = {"record_kind": "response", "record_code": "deleted", "recorded_at": "2025-02-28T10:00:00Z"}
+    write_rows(second / "record_deletions.csv", [gone])
+    later = [{**row, "referral_code": "R2"} for row in forms["moved"]]
+    later += [{**row, "referral_code": ""} for row in forms["left"]]
+    write_rows(second / "questionnaire_answers.csv", later)
+    state_delivery(third, delivered_at="2025-03-31T20:00:00Z")
+    known = delivery_tables([Course("3")])["questionnaire_answers"][0]
+    total = {name: known[name] for name in ("response_code", "instrument_code", "answered_at", "response_status")}
+    write_rows(third / "questionnaire_totals.csv", [{**total, "total_value": 15}])
+    state_delivery(fourth, delivered_at="2025-04-30T20:00:00Z")
+    write_rows(fourth / "people.csv", [{"person_code": "P9", "sex": "male"}])
+    stepwise = _in_steps([[first], [second], [third], [fourth]], tmp_path / "stepwise")
+    whole = _in_steps([[first, second, third, fourth]], tmp_path / "whole")
+    _assert_same(marts_content(stepwise), marts_content(whole))
+    owners = "select referral_id is null, count(*) from marts.assessments group by all order by all"
+    assert fetch(stepwise, owners) == [(False, 13), (True, 1)]
+
+
 def test_a_failed_step_leaves_the_earlier_build_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The build works on a copy; what readers see changes only when every model and test has passed."""
     from caseness import dbt_runner

@@ -6,8 +6,9 @@ hash that was kept up on the way.
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import duckdb
 import pytest
 
 import ingestion
+from caseness import dbt_runner
+from caseness.commands import build
 from caseness.commands.build import run_build
 from caseness.content import content_hash
+from caseness.dbt_runner import DbtSummary
 from caseness.settings import Settings
 from tests.fixtures.small_service import (
     Course,
@@ -26,6 +30,7 @@ from tests.fixtures.small_service import (
     items_of,
     marts_content,
     state_delivery,
+    write_delivery,
     write_rows,
 )
 
@@ -65,7 +70,7 @@ def _change(draw: random.Random, tables: dict[str, list[dict[str, object]]]) -> 
     response = draw.choice(answers)["response_code"]
     form = [dict(row) for row in answers if row["response_code"] == response]
     recorded = f"2025-01-{draw.randint(1, 28):02d}T08:00:00Z"
-    late = f"{draw.randint(1, 9)}"
+    late = f"{draw.randint(1, 3)}"
     instrument = draw.choice(list(_TOP))
     match draw.randrange(8):
         case 0:
@@ -77,7 +82,9 @@ def _change(draw: random.Random, tables: dict[str, list[dict[str, object]]]) -> 
         case 3:
             return [("questionnaire_answers", row | {"response_status": "amended", "answer_value": 3}) for row in form]
         case 4:
-            kind, record = draw.choice([("contact", contact["contact_code"]), ("response", response)])
+            kind, record = draw.choice(
+                [("contact", contact["contact_code"]), ("response", response), ("response", f"L{late}")]
+            )
             return [("record_deletions", {"record_kind": kind, "record_code": record, "recorded_at": recorded})]
         case 5:
             items = items_of(instrument, draw.randint(0, _TOP[instrument]))
@@ -141,6 +148,43 @@ def _assert_any_sequence_ends_alike(folder: Path, seed: int, deliveries: int) ->
 
 def test_a_random_sequence_of_deliveries_ends_in_one_build(tmp_path: Path) -> None:
     _assert_any_sequence_ends_alike(tmp_path, seed=20261125, deliveries=4)
+
+
+def test_a_large_delivery_in_steps_ends_in_one_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_BYTES_KEPT_A_ROW", 1e9)
+    _assert_any_sequence_ends_alike(tmp_path, seed=20261126, deliveries=3)
+
+
+def test_every_model_and_test_runs_once_whether_a_delivery_is_large_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What each command of a build ran, as dbt itself lists it."""
+    settings = home_settings(tmp_path / "home")
+    ingestion.ingest([write_delivery(tmp_path / "in", [Course("1")])], settings=settings)
+    run_build(settings=settings)
+    ran: list[set[str]] = []
+
+    def running(words: Sequence[str], **options: Any) -> DbtSummary:
+        summary = dbt_runner.run_dbt(words, **options)
+        results = json.loads((settings.paths.dbt_target / "run_results.json").read_text(encoding="utf-8"))["results"]
+        ran.append({row["unique_id"] for row in results})
+        return summary
+
+    monkeypatch.setattr(build, "run_dbt", running)
+    everything = {}
+    for kind, bytes_kept in (("small", 0.0), ("large", 1e9)):
+        monkeypatch.setattr(build, "_BYTES_KEPT_A_ROW", bytes_kept)
+        ingestion.ingest([write_delivery(tmp_path / kind, [Course(kind)])], settings=settings)
+        ran.clear()
+        assert not run_build(settings=settings).is_full_build
+        assert len(ran) == 2 + (len(build._STEPS) if kind == "large" else 0)
+        assert sum(map(len, ran)) == len(set.union(*ran)), "something ran twice"
+        everything[kind] = set.union(*ran)
+    ran.clear()
+    run_build(settings=settings, full_refresh=True)
+    whole = {name for name in set.union(*ran) if not name.startswith("seed.")}
+    assert everything["small"] == everything["large"] == whole
+    assert sum(name.startswith("test.") for name in whole) > 25
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from caseness.settings import Settings
 from tests.fixtures.life import caseness
 from tests.fixtures.small_service import Course, everything_stored, fetch, home_settings, write_delivery
 
+# So many that the deliveries that follow are a small part of all.
+_MANY = 60
+
 
 def _delivered(settings: Settings, folder: Path, number: int) -> BuildReport:
     ingestion.ingest([write_delivery(folder / f"in_{number}", [Course(str(number))])], settings=settings)
@@ -26,15 +30,16 @@ def _delivered(settings: Settings, folder: Path, number: int) -> BuildReport:
 def grown(tmp_path: Path) -> Settings:
     """A home of two builds: the first is kept beside the second."""
     settings = home_settings(tmp_path / "home")
+    ingestion.ingest([write_delivery(tmp_path / "many", [Course(f"M{n}") for n in range(_MANY)])], settings=settings)
     assert _delivered(settings, tmp_path, 1).is_full_build
-    assert not settings.paths.previous.exists() or settings.paths.previous_state.exists()
+    assert not settings.paths.previous.exists()
     assert not _delivered(settings, tmp_path, 2).is_full_build
     return settings
 
 
 def _as_one_build(settings: Settings, report: BuildReport, courses: int) -> None:
     assert not report.is_full_build
-    assert fetch(settings, "select count(*) from marts.episodes") == [(courses,)]
+    assert fetch(settings, "select count(*) from marts.episodes") == [(_MANY + courses,)]
     assert report.content_hash == run_build(settings=settings, full_refresh=True).content_hash
 
 
@@ -56,7 +61,15 @@ def test_a_delivery_is_added_to_the_build_before_the_current_one(
     _as_one_build(grown, fourth, 4)
 
 
-@pytest.mark.parametrize("way", ["flipped", "cut", "without a state", "another name of the current one"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "flipped",
+        pytest.param("cut", marks=pytest.mark.slow),
+        pytest.param("without a state", marks=pytest.mark.slow),
+        "another name of the current one",
+    ],
+)
 def test_a_build_that_is_not_as_it_was_left_is_not_added_to(grown: Settings, tmp_path: Path, way: str) -> None:
     paths = grown.paths
     if way == "flipped":
@@ -73,27 +86,41 @@ def test_a_build_that_is_not_as_it_was_left_is_not_added_to(grown: Settings, tmp
         paths.previous.unlink()
         os.link(paths.current, paths.previous)
         paths.previous_state.write_bytes(paths.build_state.read_bytes())
+    snapshot = tmp_path / "snapshot.duckdb"
+    os.link(paths.current, snapshot)
+    before = hashlib.sha256(snapshot.read_bytes()).hexdigest()
     _as_one_build(grown, _delivered(grown, tmp_path, 3), 3)
+    assert hashlib.sha256(snapshot.read_bytes()).hexdigest() == before
 
 
+@pytest.mark.slow
 def test_a_build_that_a_reader_keeps_open_is_not_added_to(grown: Settings, tmp_path: Path) -> None:
     with duckdb.connect(str(grown.paths.previous), read_only=True) as reader:
         # The lock is one of processes, so that the delivery has to come from another one.
         ingestion.ingest([write_delivery(tmp_path / "in_3", [Course("3")])], settings=grown)
         caseness(grown.home, "build", CASENESS_KEY_FILE=str(grown.key_file), CASENESS_THREADS="2")
-        assert reader.execute("select count(*) from marts.episodes").fetchall() == [(1,)]
-    assert fetch(grown, "select count(*) from marts.episodes") == [(3,)]
+        assert reader.execute("select count(*) from marts.episodes").fetchall() == [(_MANY + 1,)]
+    assert fetch(grown, "select count(*) from marts.episodes") == [(_MANY + 3,)]
 
 
-@pytest.mark.parametrize("fault", ["build_finished", "previous_linked", "build_in_place", "previous_stated"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("build_finished", marks=pytest.mark.slow),
+        "previous_linked",
+        pytest.param("build_in_place", marks=pytest.mark.slow),
+        pytest.param("previous_stated", marks=pytest.mark.slow),
+    ],
+)
 def test_a_build_killed_at_its_end_is_followed_by_a_right_one(grown: Settings, tmp_path: Path, fault: str) -> None:
     ingestion.ingest([write_delivery(tmp_path / "in_3", [Course("3")])], settings=grown)
     caseness(grown.home, "build", fault=fault, CASENESS_KEY_FILE=str(grown.key_file), CASENESS_THREADS="2")
     is_in_place = fault in ("build_in_place", "previous_stated")
-    assert fetch(grown, "select count(*) from marts.episodes") == [(3 if is_in_place else 2,)]
+    assert fetch(grown, "select count(*) from marts.episodes") == [(_MANY + (3 if is_in_place else 2),)]
     _as_one_build(grown, _delivered(grown, tmp_path, 4), 4)
 
 
+@pytest.mark.slow
 def test_a_build_of_other_rules_is_not_kept(grown: Settings, tmp_path: Path) -> None:
     switched = grown.with_changes(pathway={"item_policy": "prorate_2"})
     assert run_build(settings=switched).is_full_build
@@ -102,6 +129,42 @@ def test_a_build_of_other_rules_is_not_kept(grown: Settings, tmp_path: Path) -> 
     _as_one_build(switched, _delivered(switched, tmp_path, 3), 3)
 
 
+@pytest.mark.slow
+def test_a_build_that_misses_much_is_not_added_to(
+    grown: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingestion.ingest([write_delivery(tmp_path / "more", [Course(f"N{n}") for n in range(10)])], settings=grown)
+    assert not run_build(settings=grown).is_full_build
+    with monkeypatch.context() as patched:
+        _never_copied(patched)
+        with pytest.raises(AssertionError, match="was copied"):
+            _delivered(grown, tmp_path, 3)
+    assert not run_build(settings=grown).is_full_build
+    assert fetch(grown, "select count(*) from marts.episodes") == [(_MANY + 13,)]
+
+
+def test_a_full_build_keeps_nothing_of_what_it_mends(grown: Settings, tmp_path: Path) -> None:
+    assert run_build(settings=grown, full_refresh=True).is_full_build
+    assert not grown.paths.previous.exists()
+    assert not grown.paths.previous_state.exists()
+    _as_one_build(grown, _delivered(grown, tmp_path, 3), 3)
+
+
+@pytest.mark.slow
+def test_a_file_system_without_second_names_keeps_none(
+    grown: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("no hard links here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(build_state.os, "link", refused)
+        report = _delivered(grown, tmp_path, 3)
+    assert not grown.paths.previous_state.exists()
+    _as_one_build(grown, report, 3)
+
+
+@pytest.mark.slow
 def test_whoever_wants_the_space_keeps_none(grown: Settings, tmp_path: Path) -> None:
     spare = grown.with_changes(keep_previous_build=False)
     report = _delivered(spare, tmp_path, 3)
