@@ -13,6 +13,7 @@ import ingestion
 from caseness import build_state
 from caseness.commands.build import BuildReport, run_build
 from caseness.commands.forget import run_forget
+from caseness.commands.withdraw import run_withdraw
 from caseness.settings import Settings
 from tests.fixtures.life import caseness
 from tests.fixtures.small_service import Course, everything_stored, fetch, home_settings, write_delivery
@@ -178,3 +179,17 @@ def test_a_person_who_is_forgotten_is_in_no_earlier_build(grown: Settings) -> No
     run_forget(token, settings=grown)
     assert not grown.paths.previous.exists()
     assert token not in everything_stored(grown.paths.build)
+
+
+def test_a_person_whose_deliveries_were_withdrawn_is_forgotten_in_the_build_too(tmp_path: Path) -> None:
+    """No part holds the person any more, so nothing is erased there; the build still does, until it is made anew."""
+    settings = home_settings(tmp_path / "home")
+    ingestion.ingest([write_delivery(tmp_path / "in_1", [Course("1")])], settings=settings)
+    _delivered(settings, tmp_path, 2)
+    for file in sorted((tmp_path / "in_1").glob("*.csv")):
+        run_withdraw(str(file), settings=settings, reason="sent_in_error")
+    token = ingestion.person_tokens("small_service", ["P1"], settings=settings)["P1"]
+    assert token in everything_stored(settings.paths.build)
+    run_forget(token, settings=settings)
+    assert token not in everything_stored(settings.paths.build)
+    assert fetch(settings, "select count(*) from marts.episodes") == [(1,)]
