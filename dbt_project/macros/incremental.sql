@@ -36,23 +36,6 @@
     {%- endif -%}
 {%- endmacro %}
 
-{% macro is_of_touched_person(of, touched) -%}
-    {{ return(adapter.dispatch('is_of_touched_person', 'caseness')(of, touched)) }}
-{%- endmacro %}
-
-{#- Rows are found by their place: a join by person would unpack every column of every row first. -#}
-{% macro default__is_of_touched_person(of, touched) -%}
-    {%- if of -%}
-        rowid in (select rowid from {{ ref(of) }} where person_id in (select person_id from {{ touched }}))
-    {%- else -%}
-        person_id in (select person_id from {{ touched }})
-    {%- endif -%}
-{%- endmacro %}
-
-{% macro spark__is_of_touched_person(of, touched) -%}
-    person_id in (select person_id from {{ touched }})
-{%- endmacro %}
-
 {#- From `statements`, those that a build has to look at: everyone's, or all statements of the keys of touched people, whoever
     they name, since a correction may move a row to another person. What names nobody may be anybody's. -#}
 {% macro statements_of_touched_people(record_id) -%}

@@ -46,12 +46,18 @@ _NUMBERS_LISTED = {
 _SETTINGS_OF_TEMPLATES = {("int_people_linked", "rounds")}  # rounds of label propagation, unrolled at compile time
 
 
-def _compile(home: Path, target: str) -> Manifest:
+def _compile(home: Path, target: str, *, is_for_touched_people: bool = False) -> Manifest:
     settings: Settings = home_settings(home)
     for folder in settings.paths.folders():
         folder.mkdir(parents=True, exist_ok=True)
     offline = ["--no-introspect", "--no-populate-cache"] if target == "cluster" else []
-    run_dbt(["compile", *offline], database=settings.paths.temporary / "none.duckdb", settings=settings, target=target)
+    run_dbt(
+        ["compile", *offline],
+        database=settings.paths.temporary / "none.duckdb",
+        settings=settings,
+        target=target,
+        variables={"is_for_touched_people": is_for_touched_people},
+    )
     manifest: Manifest = json.loads((settings.paths.dbt_target / "manifest.json").read_text(encoding="utf-8"))
     return manifest
 
@@ -81,7 +87,8 @@ def cluster_manifest(request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
         for driver in ("hive", "ThriftState", "THttpClient"):
             patch.setattr(connections, driver, types.SimpleNamespace(), raising=False)
         patch.setattr(impl.SparkAdapter, "get_relation", get_relation)
-        yield _compile(tmp_path_factory.mktemp("cluster") / "home", "cluster")
+        home = tmp_path_factory.mktemp("cluster") / "home"
+        yield _compile(home, "cluster", is_for_touched_people=request.param == "incremental")
 
 
 def test_every_model_compiled_for_a_cluster_is_spark_sql(cluster_manifest: Manifest, manifest: Manifest) -> None:
