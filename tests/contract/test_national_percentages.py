@@ -201,5 +201,10 @@ def test_a_rate_of_nobody_is_missing_and_not_zero() -> None:
 
 
 def test_the_warehouse_uses_the_macro_that_is_tested_here() -> None:
-    model = (project_folder() / "models" / "marts" / "measure_results.sql").read_text(encoding="utf-8")
-    assert "measure_rate_percent('numerator_count', 'stated_denominator_count', 'denominator_exclusion_count')" in model
+    marts = project_folder() / "models" / "marts"
+    for model in ("measure_results", "therapy_results", "measure_group_results"):
+        assert "{{ result_columns(" in (marts / f"{model}.sql").read_text(encoding="utf-8"), model
+    rules = " ".join((project_folder() / "macros" / "rules.sql").read_text(encoding="utf-8").split())
+    shared = rules[rules.index("macro result_columns(") :]
+    rate = "measure_rate_percent( 'numerator_count', 'stated_denominator_count', 'denominator_exclusion_count' )"
+    assert rate in shared[: shared.index("endmacro")]

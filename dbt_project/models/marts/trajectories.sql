@@ -7,7 +7,7 @@
 
 with assessments as (
     select * from {{ ref('assessments') }}
-    {{ where_touched(of='assessments') }}
+    {{ where_touched() }}
 ),
 
 episodes as (
