@@ -65,7 +65,7 @@ def test_a_delivery_is_added_to_the_build_before_the_current_one(
 @pytest.mark.parametrize(
     "way",
     [
-        "flipped",
+        pytest.param("flipped", marks=pytest.mark.slow),
         pytest.param("cut", marks=pytest.mark.slow),
         pytest.param("without a state", marks=pytest.mark.slow),
         "another name of the current one",
