@@ -266,7 +266,9 @@ def test_a_measure_whose_exclusions_are_unread_says_so(service: Service) -> None
             assert states[row["measure_id"]] == "not_read"
             assert "HEDIS-aligned, uncertified" in row["name"]
             assert "not complete" in row["caveat"]
-        elif row["subject_type"] == "person" and row["measure_family"] in ("cms159", "cms2", "mncm"):
+        elif row["measure_family"] == "mncm":
+            assert states[row["measure_id"]] == "read_in_part"
+        elif row["subject_type"] == "person" and row["measure_family"] in ("cms159", "cms2"):
             assert states[row["measure_id"]] == "read"
         elif row["subject_type"] == "referral":
             assert states[row["measure_id"]] == "not_applicable"
