@@ -77,7 +77,9 @@ class Warehouse:
             for key, node in manifest["nodes"].items()
             if node["resource_type"] == "model" and node["schema"] in ("intermediate", "marts")
         }
-        self._models = [models[key] for key in _in_order(models)]
+        ordered = [models[key] for key in _in_order(models)]
+        # An ephemeral model is no relation: it is written out in those that read it.
+        self._models = [model for model in ordered if model["config"]["materialized"] != "ephemeral"]
         tokens = ingestion.person_tokens("small_service", [f"P{code}" for code in _TYPICAL], settings=settings)
         self._codes = {token: code.removeprefix("P") for code, token in tokens.items()}
 
