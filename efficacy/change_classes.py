@@ -78,8 +78,13 @@ def _rules(instrument: str, parameters: Mapping[str, Parameters]) -> list[tuple[
         method = row["method_id"]
 
         def by_index(pairs: pd.DataFrame, method: str = method) -> pd.DataFrame:
-            # Without parameters the answer is why not, whoever is asked about: two pairs tell it as well as a million.
-            there = pairs if instrument in parameters else pairs[pairs["pre"].notna() & pairs["post"].notna()].head(2)
+            if instrument in parameters:
+                return combined_change(pairs, method=method, parameters=own)
+            # Without parameters the answer is why not: two pairs tell it as well as a million, but two that begin alike
+            # would say that the scores do not vary, whichever two come first.
+            complete = pairs[pairs["pre"].notna() & pairs["post"].notna()]
+            apart = complete.drop_duplicates("pre")
+            there = (apart if len(apart) > 1 else complete).head(2)
             return combined_change(there, method=method, parameters=own)
 
         rules.append(("combined", method, by_index, "change_class"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -378,3 +379,13 @@ def test_every_rule_of_an_instrument_is_reported_with_and_without_prorated_pairs
     assert {"JT", "EN", "HLL"} <= set(combined["method_id"])
     nothing = change_classes(courses.iloc[:0])
     assert list(nothing.columns) == list(found.columns) and nothing.empty
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_why_an_index_is_not_computable_does_not_hang_on_the_order_of_courses(order: tuple[int, ...]) -> None:
+    pairs = pairs_of((20, 10), (20, 4), (20, 15), (12, 11))
+    courses = pairs.assign(instrument_code="PHQ-9", is_pair_complete=True).iloc[list(order)].reset_index(drop=True)
+    found = change_classes(courses)
+    assert set(found.loc[found["approach"] == "combined", "reason"]) == {"the reliability is not known"}
+    alike = change_classes(courses.assign(pre=20))
+    assert set(alike.loc[alike["approach"] == "combined", "reason"]) == {"the scores before do not vary"}
