@@ -122,9 +122,8 @@ def _state_of_previous(settings: Settings) -> dict[str, Any]:
     try:
         state = _read(paths.previous_state)
         is_whole = bool(state) and paths.previous.stat().st_size == state["bytes"]
-        is_own = (
-            paths.previous.stat().st_nlink == 1
-        )  # neither the current one under another name, nor a user's snapshot
+        # Neither the current one under another name, nor a snapshot that somebody made of it.
+        is_own = paths.previous.stat().st_nlink == 1
         return state if is_whole and is_own else {}
     except (DamagedHomeError, FileNotFoundError, KeyError):
         return {}

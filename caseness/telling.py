@@ -343,10 +343,23 @@ def _plain_rate(result: dict[str, Any]) -> str:
     return f"{result['rate_percent']:.1f} % = {result['numerator_count']:,} of {result['denominator_count']:,}"
 
 
+def _reading(row: dict[str, Any]) -> str:
+    """What a result was computed with that its number does not show: turned switches, lists of exclusions not read."""
+    said = []
+    if row.get("pathway_switches", "not_applicable") not in ("default", "not_applicable"):
+        said.append(f"switches: {row['pathway_switches']}")
+    if row.get("exclusion_list_status") in ("not_read", "read_in_part"):
+        said.append(f"exclusions {str(row['exclusion_list_status']).replace('_', ' ')}")
+    return f" [{'; '.join(said)}]" if said else ""
+
+
 def results_words(body: dict[str, Any]) -> str:
     """Rates with their intervals and counts, a line for each measure or group; then the whole they are parts of."""
     about = f"{body['name']} ({body['measure_id']})" if body["measure_id"] else "every measure"
-    lines = [f"{about}, period {body['period_id']}, data to {body['as_of_date']}, build {body['build_id']}"]
+    period = f"{body['period_id']}, {body['period_start']} to {body['period_end']}"
+    lines = [f"{about}, period {period}, data to {body['as_of_date']}, build {body['build_id']}"]
+    if body["formula"]:
+        lines.append(f"  counted: {body['formula']}")
     key = "group_value" if body["by"] else "measure_id"
     rows = [(str(row[key]), row) for row in body["rows"]]
     if body["whole"]:
@@ -356,9 +369,12 @@ def results_words(body: dict[str, Any]) -> str:
     for name, row in rows:
         between = ""
         if row["rate_percent"] is not None:
-            between = f" ({level} interval {row['rate_lower_percent']:.1f} to {row['rate_upper_percent']:.1f})"
+            bounds = f"{row['rate_lower_percent']:.1f} to {row['rate_upper_percent']:.1f}"
+            between = f" ({level} {body['interval_method']} interval {bounds})"
+        elif row["denominator_count"]:
+            between = f": {row['numerator_count']:,} of {row['denominator_count']:,} so far"
         left_out = f", {row['denominator_exclusion_count']:,} left out" if row["denominator_exclusion_count"] else ""
-        lines.append(f"  {name:{width}}  {_plain_rate(row)}{between}{left_out}")
+        lines.append(f"  {name:{width}}  {_plain_rate(row)}{between}{left_out}{_reading(row)}")
     lines.append("exact counts of the warehouse: not protected against disclosure; what may be shown is in a release")
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """The one module that opens DuckDB. A change of the engine's version is a change here.
 
-DuckDB allows one writing process or many reading ones, so a build works on a copy and takes its place by rename;
-readers keep the snapshot they opened.
+DuckDB allows one writing process or many reading ones, so a build works on a file of its own, which
+takes its place by rename; readers keep the snapshot they opened.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``caseness build``: from landed parts to marts, in a copy that takes the current build's place when it is whole."""
+"""``caseness build``: from landed parts to marts, in a file that takes the current build's place when it is whole."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ingestion
-from caseness import build_state, home, journal
+from caseness import build_state, content, home, journal, warehouse
 from caseness.commands.initialise import is_home
 from caseness.errors import CasenessError, LockedError
 from caseness.release import release_faults
@@ -133,8 +133,13 @@ def _build(settings: Settings) -> list[Finding]:
             return [Finding("build", "note", "nothing has been built yet", "run `caseness run PATH...`")]
         state = build_state.ready(settings, is_deep=True)
         loads = {row["load_id"] for row in ingestion.manifest_entries(settings) if row["load_status"] == "loaded"}
+        with warehouse.reader(settings.paths.current, settings) as connection:
+            found = content.content_hash(connection)
     except CasenessError as error:
         return [Finding("build", "problem", error.message, error.remedy)]
+    if found != state["content_hash"]:  # that of a large build is carried on from delivery to delivery
+        says = "the content hash that the build states is not that of its rows"
+        return [Finding("build", "problem", says, "run `caseness build --full-refresh`, and tell the project")]
     if loads != set(state["load_ids"]):
         waiting, gone = len(loads - set(state["load_ids"])), len(set(state["load_ids"]) - loads)
         says = f"{waiting} files are landed but not built, {gone} were taken out"

@@ -6,11 +6,12 @@ For the warehouse's own people: unlike a release it is not protected against dis
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from caseness import build_state, journal, warehouse
 from caseness.commands.explain import measure_row
-from caseness.errors import UsageError
+from caseness.errors import NotReadyError, UsageError
 from caseness.settings import Settings
 from screening.definitions import definitions
 
@@ -24,6 +25,7 @@ _COLUMNS = (
     "rate_upper_percent",
     "result_status",
 )
+_OF_RESULTS = ("period_start", "period_end", "pathway_switches", "exclusion_list_status")
 _PERIODS_OF = (
     "select period_id from marts.measure_results where measure_id = {} group by period_id "
     "order by min(period_start), max(period_end) desc"
@@ -42,6 +44,8 @@ def run_results(
     if by and not row:
         raise UsageError("groups are told of one measure", remedy="name it: caseness results recovery --by sex")
     state = build_state.ready(settings)
+    if state["rules"]["definitions_hash"] != build_state.definitions_hash():
+        raise NotReadyError("the build was made with other definitions than these", remedy="run `caseness build` first")
     with warehouse.reader(settings.paths.current, settings, with_deliveries=True) as connection:
         wanted = [row["measure_id"]] if row else []
         periods = [name for (name,) in _rows(connection, _PERIODS_OF.format("?" if row else "measure_id"), wanted)]
@@ -50,12 +54,13 @@ def run_results(
                 "the measure has no such period" if row else "there is no such period",
                 remedy="periods: " + ", ".join(difflib.get_close_matches(period, periods, n=5) or periods),
             )
-        keys = ("measure_id", "group_value") if by else ("measure_id",)
-        table = "measure_group_results" if by else "measure_results"
-        where = ["period_id = ?", *(["measure_id = ?"] if row else []), *(["group_dimension = ?"] if by else [])]
-        found = _named_rows(connection, keys, table, where, [period, *wanted, *([by] if by else [])])
-        whole = _named_rows(connection, ("measure_id",), "measure_results", where[:2], [period, *wanted]) if by else []
-        if by and not found:
+        where = {"period_id": period, **({"measure_id": row["measure_id"]} if row else {})}
+        whole = _named_rows(connection, "measure_results", ("measure_id", *_COLUMNS, *_OF_RESULTS), where)
+        groups = []
+        if by:
+            columns = ("measure_id", "group_value", *_COLUMNS)
+            groups = _named_rows(connection, "measure_group_results", columns, {**where, "group_dimension": by})
+        if by and not groups:
             known = _rows(connection, _GROUPS_OF, wanted)
             raise UsageError("there is no such group", remedy="--by one of: " + ", ".join(name for (name,) in known))
     journal.append(settings.paths.journal, "results", measure_id=wanted[0] if wanted else None, group_dimension=by)
@@ -63,15 +68,19 @@ def run_results(
         "build_id": state["build_id"],
         "as_of_date": state["rules"]["as_of_date"],
         "period_id": period,
+        "period_start": whole[0]["period_start"],
+        "period_end": whole[0]["period_end"],
         "measure_id": wanted[0] if wanted else None,
         "name": row["name"] if row else None,
+        "formula": row["formula"] if row else None,
         "by": by,
         "confidence_level": next(
             float(rule["rule_value"]) for rule in definitions("analysis_rules") if rule["rule_id"] == "confidence_level"
         ),
+        "interval_method": "Wilson",
         "is_protected": False,
-        "whole": whole[0] if whole else None,
-        "rows": found,
+        "whole": whole[0] if by else None,
+        "rows": groups if by else whole,
     }
 
 
@@ -81,8 +90,8 @@ def _rows(connection: Any, query: str, values: list[Any]) -> list[tuple[Any, ...
 
 
 def _named_rows(
-    connection: Any, keys: tuple[str, ...], table: str, where: list[str], values: list[Any]
+    connection: Any, table: str, columns: tuple[str, ...], where: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    names = (*keys, *_COLUMNS)
-    query = f"select {', '.join(names)} from marts.{table} where {' and '.join(where)} order by all"
-    return [dict(zip(names, row, strict=True)) for row in _rows(connection, query, values)]
+    asked = " and ".join(f"{column} = ?" for column in where)
+    query = f"select {', '.join(columns)} from marts.{table} where {asked} order by all"
+    return [dict(zip(columns, row, strict=True)) for row in _rows(connection, query, list(where.values()))]

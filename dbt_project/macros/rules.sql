@@ -146,6 +146,21 @@
     end
 {%- endmacro %}
 
+{#- Both bounds of the interval of a result's rate, null where the rate is not told. -#}
+{% macro rate_bound_columns(is_rate_told) -%}
+    {%- for name, sign in [('lower', '-'), ('upper', '+')] -%}
+    cast(
+            case
+                when {{ is_rate_told }}
+                    then {{ caseness.wilson_bound_percent(
+                        sign, 'numerator_count', 'stated_denominator_count - denominator_exclusion_count', 'normal_quantile'
+                    ) }}
+            end
+            as double
+        ) as rate_{{ name }}_percent{{ ",\n        " if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
 {#- A flag that was joined under this name; a measure that names none has it false. -#}
 {% macro flag_of(rows) -%}
     coalesce({{ rows }}.flag_value, false)

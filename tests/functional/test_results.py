@@ -75,7 +75,9 @@ def test_the_rates_of_groups_are_those_of_their_courses(synthetic: Synthetic) ->
     assert body["whole"]["denominator_count"] == sum(row["denominator_count"] for row in body["rows"])
     words = results_words(body)
     assert "not protected against disclosure" in words
-    assert "95 % interval" in words
+    assert "95 % Wilson interval" in words
+    assert f"{body['period_start']} to {body['period_end']}" in words
+    assert body["formula"] in words
 
 
 def test_every_measure_of_a_period_is_told(synthetic: Synthetic) -> None:
@@ -83,7 +85,37 @@ def test_every_measure_of_a_period_is_told(synthetic: Synthetic) -> None:
     measures = [row["measure_id"] for row in body["rows"]]
     assert measures == sorted(measures)
     assert "nhs_tt_recovery" in measures
-    assert len(results_words(body).splitlines()) == len(measures) + 2
+    lines = results_words(body).splitlines()
+    assert len(lines) == len(measures) + 2
+    by_name = {line.split()[0]: line for line in lines[1:]}
+    for row in body["rows"]:
+        is_unread = row["exclusion_list_status"] in ("not_read", "read_in_part")
+        assert ("exclusions" in by_name[row["measure_id"]]) == is_unread
+
+
+def test_counts_so_far_and_turned_switches_are_told() -> None:
+    row = {
+        "measure_id": "cms159",
+        "initial_population_count": 12,
+        "denominator_count": 10,
+        "denominator_exclusion_count": 2,
+        "numerator_count": 3,
+        "rate_percent": None,
+        "result_status": "partial_period",
+        "pathway_switches": "change_rule=children",
+        "exclusion_list_status": "read",
+    }
+    empty = row | {"denominator_count": 0, "numerator_count": 0, "result_status": "no_denominator"}
+    unknown = row | dict.fromkeys(("denominator_count", "numerator_count", "denominator_exclusion_count"))
+    body = {
+        **dict.fromkeys(("measure_id", "name", "formula", "by", "whole", "period_start", "period_end", "as_of_date")),
+        **{"period_id": "cy_2026", "build_id": "b", "confidence_level": 0.95, "interval_method": "Wilson"},
+        "rows": [row, empty, unknown | {"result_status": "not_computable"}],
+    }
+    told = [line.strip() for line in results_words(body).splitlines()[1:4]]
+    assert told[0] == "cms159  partial period: 3 of 10 so far, 2 left out [switches: change_rule=children]"
+    assert told[1].startswith("cms159  no denominator, 2 left out")
+    assert told[2].startswith("cms159  not computable [")
 
 
 @pytest.mark.parametrize(

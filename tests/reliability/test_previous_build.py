@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import ingestion
 from caseness import build_state
 from caseness.commands.build import BuildReport, run_build
+from caseness.commands.doctor import run_doctor
 from caseness.commands.forget import run_forget
 from caseness.commands.withdraw import run_withdraw
 from caseness.settings import Settings
@@ -149,6 +151,14 @@ def test_a_full_build_keeps_nothing_of_what_it_mends(grown: Settings, tmp_path: 
     assert not grown.paths.previous.exists()
     assert not grown.paths.previous_state.exists()
     _as_one_build(grown, _delivered(grown, tmp_path, 3), 3)
+
+
+def test_doctor_reads_the_content_anew(grown: Settings) -> None:
+    state = json.loads(grown.paths.build_state.read_text(encoding="utf-8"))
+    assert {one.state for one in run_doctor(settings=grown) if one.topic == "build"} == {"good"}
+    grown.paths.build_state.write_text(json.dumps({**state, "content_hash": "0" * 64}), encoding="utf-8")
+    (build,) = [one for one in run_doctor(settings=grown) if one.topic == "build"]
+    assert (build.state, build.says) == ("problem", "the content hash that the build states is not that of its rows")
 
 
 @pytest.mark.slow

@@ -137,17 +137,7 @@ final as (
         group_dimension,
         group_value,
         {{ result_columns('is_computable and is_rate_told') }},
-        {%- for name, sign in [('lower', '-'), ('upper', '+')] %}
-        cast(
-            case
-                when is_computable and is_rate_told
-                    then {{ wilson_bound_percent(
-                        sign, 'numerator_count', 'stated_denominator_count - denominator_exclusion_count', 'normal_quantile'
-                    ) }}
-            end
-            as double
-        ) as rate_{{ name }}_percent,
-        {%- endfor %}
+        {{ rate_bound_columns('is_computable and is_rate_told') }},
         case
             when not is_computable then 'not_computable'
             when stated_denominator_count - denominator_exclusion_count = 0 then 'no_denominator'

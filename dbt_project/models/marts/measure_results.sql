@@ -64,17 +64,7 @@ final as (
         period_start,
         period_end,
         {{ result_columns('is_computable and not has_open_windows') }},
-        {%- for name, sign in [('lower', '-'), ('upper', '+')] %}
-        cast(
-            case
-                when is_computable and not has_open_windows
-                    then {{ wilson_bound_percent(
-                        sign, 'numerator_count', 'stated_denominator_count - denominator_exclusion_count', 'normal_quantile'
-                    ) }}
-            end
-            as double
-        ) as rate_{{ name }}_percent,
-        {%- endfor %}
+        {{ rate_bound_columns('is_computable and not has_open_windows') }},
         case
             when not is_computable then 'not_computable'
             -- Whose window is still open, or began before the data, would count as failed: counts so far, and no rate.
