@@ -314,22 +314,26 @@ def _create_quantiles(connection: duckdb.DuckDBPyConnection) -> None:
 def _create_touched(
     connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], known: set[str], settings: Settings
 ) -> None:
-    """People in the parts of loads that the copied build does not know; parts are named by their load."""
+    """People in the parts of loads that the build they are added to does not know; parts are named by their load."""
+    fresh = {
+        stream: _read([part for part in found if part.name.split(".")[0] not in known])
+        for stream, found in parts.items()
+        if any(part.name.split(".")[0] not in known for part in found)
+    }
     selects = ["select 'unlinked' as person_token"]
-    owner = "select referrals.person_token from read_parquet([{read}]) as given inner join raw.referrals as referrals "
+    owner = "select referrals.person_token from {read} as given inner join raw.referrals as referrals "
     owner += "on given.referral_id = referrals.referral_id where given.person_token is null"
     for stream, columns in ingestion.raw_streams().items():
-        fresh = [part for part in parts.get(stream, []) if part.name.split(".")[0] not in known]
-        if not fresh:
+        if stream not in fresh:
             continue
-        read = ", ".join(warehouse.quote_literal(str(part)) for part in fresh)
         for column in ("person_token", "linked_person_token"):
             if column in columns:
-                selects.append(f"select {column} from read_parquet([{read}])")
+                selects.append(f"select {column} from {fresh[stream]}")
         if stream != "referrals" and {"person_token", "referral_id"} <= columns.keys():
-            selects.append(owner.format(read=read))
-    selects += _owners_of_deleted(connection, parts, known)
-    selects += _owners_of_forms(parts, known)
+            selects.append(owner.format(read=fresh[stream]))
+    if known:  # who had a record before does not matter where nobody's rows stand yet
+        selects += _owners_of_deleted(connection, parts, fresh)
+        selects += _owners_of_forms(fresh)
     union = " union all ".join(selects)
     connection.execute(
         "create or replace table raw.touched_people as "
@@ -337,20 +341,35 @@ def _create_touched(
     )
 
 
-def _owners_of_forms(parts: dict[str, list[Path]], known: set[str]) -> list[str]:
+def _read(files: Sequence[Path]) -> str:
+    return f"read_parquet([{', '.join(warehouse.quote_literal(str(part)) for part in files)}])"
+
+
+def _owners_of_deleted(
+    connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], fresh: dict[str, str]
+) -> list[str]:
+    """A deletion names a record and no person: whoever stated the record is touched by it."""
+    if _DELETIONS not in fresh:
+        return []
+    kinds = connection.execute(f"select distinct record_kind from {fresh[_DELETIONS]}").fetchall()
+    return [
+        f"select person_token from {_read(parts[stream])} where {kind}_id in "
+        f"(select record_id from {fresh[_DELETIONS]} where record_kind = '{kind}')"
+        for stream, columns in ingestion.raw_streams().items()
+        for (kind,) in sorted(kinds)
+        if parts.get(stream) and "person_token" in columns and f"{kind}_id" in columns
+    ]
+
+
+def _owners_of_forms(fresh: dict[str, str]) -> list[str]:
     """Whoever any statement of a form names, in either stream, where a delivery states it anew or deletes it.
 
     A form may name nobody and be somebody's by its referral. Those that name nobody are written anew each time, and so
     are the people whom another statement of them names.
     """
-
-    def fresh(stream: str) -> str:
-        files = [part for part in parts.get(stream, []) if part.name.split(".")[0] not in known]
-        return f"read_parquet([{', '.join(warehouse.quote_literal(str(part)) for part in files)}])" if files else ""
-
-    ids = [f"select response_id from {fresh(stream)}" for stream in _FORM_STREAMS if fresh(stream)]
-    if fresh(_DELETIONS):
-        ids.append(f"select record_id from {fresh(_DELETIONS)} where record_kind = 'response'")
+    ids = [f"select response_id from {fresh[stream]}" for stream in _FORM_STREAMS if stream in fresh]
+    if _DELETIONS in fresh:
+        ids.append(f"select record_id from {fresh[_DELETIONS]} where record_kind = 'response'")
     ids += [f"select response_id from raw.{stream} where person_token is null" for stream in _FORM_STREAMS]
     return [
         "select coalesce(given.person_token, referrals.person_token) as person_token "
@@ -370,27 +389,6 @@ def _as_of_date(connection: duckdb.DuckDBPyConnection, settings: Settings, loads
     ]
     found = [row[0] for row in newest if row and row[0] is not None]
     return max(found) if found else dt.date.today()
-
-
-def _owners_of_deleted(
-    connection: duckdb.DuckDBPyConnection, parts: dict[str, list[Path]], known: set[str]
-) -> list[str]:
-    """A deletion names a record and no person: whoever stated the record is touched by it."""
-
-    def read(files: Sequence[Path]) -> str:
-        return f"read_parquet([{', '.join(warehouse.quote_literal(str(part)) for part in files)}])"
-
-    fresh = [part for part in parts.get("record_deletions", []) if part.name.split(".")[0] not in known]
-    if not fresh:
-        return []
-    kinds = connection.execute(f"select distinct record_kind from {read(fresh)}").fetchall()
-    return [
-        f"select person_token from {read(parts[stream])} where {kind}_id in "
-        f"(select record_id from {read(fresh)} where record_kind = '{kind}')"
-        for stream, columns in ingestion.raw_streams().items()
-        for (kind,) in sorted(kinds)
-        if parts.get(stream) and "person_token" in columns and f"{kind}_id" in columns
-    ]
 
 
 def _newest_day(connection: duckdb.DuckDBPyConnection, loads: Sequence[dict[str, Any]]) -> dt.date:
