@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -144,6 +145,25 @@ def test_a_build_that_misses_much_is_not_added_to(
             _delivered(grown, tmp_path, 3)
     assert not run_build(settings=grown).is_full_build
     assert fetch(grown, "select count(*) from marts.episodes") == [(_MANY + 13,)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_followed"),
+    [
+        ({}, True),
+        ({"load_ids": ["a", "b", "c"]}, True),
+        ({"load_ids": ["b", "c"]}, False),
+        ({"erasures": 1}, False),
+        ({"deidentification": "safe_harbor"}, False),
+        *(({"rules": {name: "another"}}, False) for name in build_state.RULES_OF_EVERYONE),
+        ({"rules": {"as_of_date": "another"}}, True),
+    ],
+)
+def test_deliveries_are_added_to_a_build_of_the_same_rules_alone(changed: dict[str, Any], is_followed: bool) -> None:
+    rules = dict.fromkeys((*build_state.RULES_OF_EVERYONE, "as_of_date"), "one")
+    earlier = {"load_ids": ["a", "b"], "erasures": 0, "deidentification": "limited_data_set", "rules": rules}
+    later = {**earlier, **changed, "rules": {**rules, **changed.get("rules", {})}}
+    assert build_state.is_followed_by(earlier, later) == is_followed
 
 
 def test_a_full_build_keeps_nothing_of_what_it_mends(grown: Settings, tmp_path: Path) -> None:
